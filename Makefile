@@ -1,0 +1,58 @@
+# make help lists what there is. Needs make, Python 3.11 or newer and a package index; nothing else.
+# The checkout itself is only read, except for the defaults of VENV and OUT.
+
+VENV ?= .venv
+OUT ?= reports
+PYTHON ?= python3
+PYTEST_ARGS ?=
+LOCK_ARGS ?=
+UV_VERSION := 0.13.9
+
+# Without bytecode every import takes three times as long.
+unexport PYTHONDONTWRITEBYTECODE
+export HYPOTHESIS_STORAGE_DIRECTORY := $(VENV)/.cache/hypothesis
+export MYPY_CACHE_DIR := $(VENV)/.cache/mypy
+export RUFF_CACHE_DIR := $(VENV)/.cache/ruff
+
+.DEFAULT_GOAL := help
+.PHONY: help venv report test lint notebooks lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo 'Settings: VENV=$(VENV) (virtual environment)  OUT=$(OUT) (reports)  PYTHON=$(PYTHON)'
+	@echo '          PYTEST_ARGS="-n 2"  LOCK_ARGS=--upgrade'
+
+venv: ## make or refresh the virtual environment
+	@sh .ci/venv "$(VENV)" "$(PYTHON)"
+
+report: venv ## render the report of the shipped data into OUT
+	@"$(VENV)/bin/workbench" report -o "$(OUT)"
+
+test: venv ## run all tests
+	@"$(VENV)/bin/python" -m pytest -o "cache_dir=$(VENV)/.cache/pytest" $(PYTEST_ARGS)
+
+lint: venv ## check style, format and types
+	@failed=; \
+	"$(VENV)/bin/ruff" check || failed=1; \
+	"$(VENV)/bin/ruff" format --check || failed=1; \
+	"$(VENV)/bin/mypy" || failed=1; \
+	test -z "$$failed"
+
+notebooks: venv ## run the committed notebooks and store their outputs
+	@"$(VENV)/bin/python" .ci/notebooks.py
+
+lock: ## resolve requirements.lock and environment.yml anew
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	"$(PYTHON)" -m venv "$$folder/venv"; \
+	"$$folder/venv/bin/python" -m pip install --disable-pip-version-check -q uv==$(UV_VERSION); \
+	"$$folder/venv/bin/uv" pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --all-extras \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --annotation-style line \
+		--custom-compile-command 'make lock' $(LOCK_ARGS) -o requirements.lock pyproject.toml; \
+	"$$folder/venv/bin/python" .ci/environment.py; \
+	echo "workbench: $$(grep -c '^[A-Za-z0-9._-]*==' requirements.lock) packages locked"
+
+clean: ## remove the virtual environment and all caches; reports stay
+	@if [ -d "$(VENV)/.workbench" ]; then rm -rf "$(VENV)"; fi
+	@rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find .ci benchmarks notebooks tests workbench \
+		\( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

@@ -1,0 +1,59 @@
+"""An honest portfolio report from a table of social-media engagement.
+
+Importing this package imports none of its modules but the errors: each name below is loaded on first use, so that
+`import workbench` costs milliseconds.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import WorkbenchError
+
+if TYPE_CHECKING:
+    from workbench.config import StudyConfig
+    from workbench.market.load import load_market
+    from workbench.market.tables import Market
+    from workbench.registry import register_signal
+    from workbench.report.run import render_report
+    from workbench.result import StudyResult
+    from workbench.study import reproduce_published, run_study
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Market",
+    "StudyConfig",
+    "StudyResult",
+    "WorkbenchError",
+    "__version__",
+    "load_market",
+    "register_signal",
+    "render_report",
+    "reproduce_published",
+    "run_study",
+]
+
+_MODULES = {
+    "Market": "workbench.market.tables",
+    "StudyConfig": "workbench.config",
+    "StudyResult": "workbench.result",
+    "load_market": "workbench.market.load",
+    "register_signal": "workbench.registry",
+    "render_report": "workbench.report.run",
+    "reproduce_published": "workbench.study",
+    "run_study": "workbench.study",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

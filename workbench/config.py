@@ -1,0 +1,168 @@
+"""StudyConfig: every knob of a study, validated once, hashed to an id.
+
+Enters: keyword arguments, a mapping, or text from a command line. Leaves: a frozen object whose `config_id` names the study.
+Fractions are decimal (0.05 is 5 %), costs are in basis points, look-backs in trading days.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from workbench.errors import ConfigError
+from workbench.registry import find_signal
+
+Rebalance = Literal["monthly", "weekly", "quarterly"]
+Weighting = Literal["equal", "signal", "inverse_volatility"]
+Missing = Literal["redistribute", "cash"]
+
+
+def _symbols(value: Any) -> Any:
+    """Accept a comma-separated text or any collection of symbols; order and repeats carry no meaning."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, list | tuple | set | frozenset) and all(isinstance(item, str) for item in value):
+        return tuple(sorted(set(value)))
+    return value
+
+
+class StudyConfig(BaseModel):
+    """The parameters of one study. METHOD.md says what each of them means.
+
+    Raises
+    ------
+    ConfigError
+        On construction: an unknown name, a wrong type or a value out of range, in one line.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    signal: str = Field("engagement_ratio", description="name of the daily signal")
+    min_likes: int = Field(20, ge=-1, description="keep a row with more likes than this; -1 keeps all")
+    min_comments: int = Field(10, ge=-1, description="keep a row with more comments than this; -1 keeps all")
+    min_observations: int = Field(1, ge=1, description="rows a symbol needs in a period to be ranked")
+    rebalance: Rebalance = Field("monthly", description="length of a rebalance period")
+    exclude: Annotated[tuple[str, ...], BeforeValidator(_symbols)] = Field(
+        (), description="symbols that leave the table before ranking"
+    )
+    top_n: int = Field(5, ge=1, description="how many symbols are selected in a period")
+    execution_lag: int = Field(
+        1, ge=0, le=252, description="trading days between the last one of the period and the trade; 0 looks ahead"
+    )
+    weighting: Weighting = Field("equal", description="how the selected symbols are weighted")
+    lookback_days: int = Field(126, ge=2, le=2520, description="trading days of returns that an estimate uses")
+    max_weight: float = Field(1.0, gt=0, le=1, description="highest weight of one symbol; 0.2 is 20 %")
+    missing: Missing = Field("redistribute", description="where the weight of a symbol without a price goes")
+    drift: bool = Field(True, description="weights move with prices; False returns to target every day, free of charge")
+    cost_bps: float = Field(10.0, ge=0, le=1000, description="cost of a trade in basis points of what is traded")
+    risk_free_rate: float = Field(0.0, gt=-0.5, lt=1, description="a year's rate as a fraction; 0.04 is 4 %")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of everything random: the bootstrap intervals")
+
+    def __init__(self, **knobs: Any) -> None:
+        try:
+            super().__init__(**knobs)
+        except ValidationError as error:
+            raise ConfigError(describe_error(error, type(self).model_fields)) from None
+
+    @classmethod
+    def from_names(cls, names: Mapping[str, Any]) -> StudyConfig:
+        """Build a configuration from those entries of a mapping that are fields: a notebook passes its `globals()`."""
+        return cls(**{name: names[name] for name in cls.model_fields if name in names})
+
+    def replace(self, **knobs: Any) -> StudyConfig:
+        """Return a copy with some parameters changed, validated like a new one."""
+        return type(self)(**(self.model_dump() | knobs))
+
+    @property
+    def config_id(self) -> str:
+        """Twelve hex digits that name this configuration: a hash of all fields and of the signal's version."""
+        content = self.model_dump(mode="json") | {"signal_version": find_signal(self.signal).version}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def look_ahead(self) -> bool:
+        """True where the trade is done before the signal is complete (`execution_lag=0`)."""
+        return self.execution_lag == 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as plain values, ready for JSON."""
+        return self.model_dump(mode="json")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return "; did you mean X?" for the known name closest to `name`, or an empty text."""
+    match = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"; did you mean {match[0]}?" if match else ""
+
+
+_RULES = {
+    "int_type": "be a whole number",
+    "int_from_float": "be a whole number",
+    "int_parsing": "be a whole number",
+    "float_type": "be a number",
+    "float_parsing": "be a number",
+    "finite_number": "be a finite number",
+    "bool_type": "be true or false",
+    "bool_parsing": "be true or false",
+    "string_type": "be text",
+    "tuple_type": "be a list of symbols",
+}
+
+
+def describe_error(error: ValidationError, fields: Iterable[str]) -> str:
+    """Return a validation error's first complaint in one line: field, rule, value got."""
+    first = error.errors(include_url=False, include_input=True)[0]
+    field = str(first["loc"][0]) if first["loc"] else "parameters"
+    context = first.get("ctx", {})
+    kind, got = first["type"], first.get("input")
+    if kind == "extra_forbidden":
+        return f"unknown parameter {field!r}{nearest(field, fields)}"
+    match kind:
+        case "greater_than_equal":
+            rule = f"be at least {context['ge']}"
+        case "greater_than":
+            rule = f"be above {context['gt']}"
+        case "less_than_equal":
+            rule = f"be at most {context['le']}"
+        case "less_than":
+            rule = f"be below {context['lt']}"
+        case "literal_error":
+            rule = f"be one of {context['expected']}".replace("'", "").replace(" or ", ", ")
+        case _:
+            rule = _RULES.get(kind, first["msg"][:1].lower() + first["msg"][1:])
+    return f"{field} must {rule}, got {got!r}"
+
+
+def parse_value(name: str, text: str) -> Any:
+    """Turn a command line's text into the type of the field `name`.
+
+    Raises
+    ------
+    ConfigError
+        The name is unknown or the text does not read as the field's type.
+    """
+    fields = StudyConfig.model_fields
+    if name not in fields:
+        raise ConfigError(f"unknown parameter {name!r}{nearest(name, fields)}")
+    kind = fields[name].annotation
+    if kind is bool:
+        known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if text.strip().lower() not in known:
+            raise ConfigError(f"{name} must be true or false, got {text!r}")
+        return known[text.strip().lower()]
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            raise ConfigError(f"{name} must be a {'whole ' if kind is int else ''}number, got {text!r}") from None
+    return text
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """Return the allowed values of a field that has a fixed list of them, else an empty tuple."""
+    return tuple(str(item) for item in get_args(StudyConfig.model_fields[name].annotation))

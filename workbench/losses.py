@@ -1,0 +1,62 @@
+"""What was left out, and why: the one record type for it and the names of its kinds.
+
+Nothing is dropped in silence: each reader and each step of a study returns `Loss` records beside its result, the
+study collects them, and the report prints them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import pandas as pd
+
+KINDS = {
+    "empty_count": "rows of the sentiment table without one of the counts",
+    "off_calendar_price": "prices on days on which the benchmark has none",
+    "outside_bounds": "sentiment rows before start or after end",
+    "below_threshold": "rows at or below min_likes or min_comments",
+    "undefined_signal": "rows that pass the thresholds but have no finite signal value",
+    "too_few_observations": "symbols with fewer than min_observations rows in the period",
+    "excluded": "symbols named in exclude",
+    "exclude_unknown": "names in exclude that the table does not contain",
+    "partial_period": "the table ends before the period does; traded like a full one",
+    "no_rows": "a period without rows; the holdings stay",
+    "no_selection": "a period in which no symbol qualifies; the holdings stay",
+    "no_trading_day_before": "no trading day on or before the period's end",
+    "no_trading_day_after": "the prices end before or at the trade",
+    "same_trading_day": "a later rebalance trades on the same day",
+    "no_price_at_trade": "a selected symbol without a price on the day of the trade: target 0",
+    "no_price_while_held": "days on which a held symbol has no price: it earns 0",
+    "price_never_returns": "a held symbol whose prices end: kept at its last value until the next rebalance",
+    "no_prices": "a symbol asked for without prices",
+    "weights_fallback": "the weighting could not be computed: equal weights instead",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One thing left out or replaced.
+
+    `kind` is a key of `KINDS`; `period` a label such as "2021-11" or None; `symbol` a ticker or None; `count` the number
+    of rows or days; `first` and `last` ISO days or None; `reason` one sentence for people.
+    """
+
+    kind: str
+    period: str | None
+    symbol: str | None
+    count: int
+    first: str | None
+    last: str | None
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as a plain dict, ready for JSON."""
+        return asdict(self)
+
+
+def losses_frame(losses: Iterable[Loss]) -> pd.DataFrame:
+    """Return the records as a frame with one row per loss, in the given order."""
+    records = list(losses)
+    return pd.DataFrame({field.name: [getattr(loss, field.name) for loss in records] for field in fields(Loss)})

@@ -1,0 +1,1 @@
+"""Data in: the sentiment table and the prices, read, checked and simulated."""

@@ -1,0 +1,160 @@
+"""From a configuration and a market to holdings: selections, their days, their target weights, the simulated portfolio.
+
+The steps of METHOD.md put together from `core`, each a function of what the one before left, so that a sweep can share them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.config import StudyConfig
+from workbench.core.periods import Slot, partial_periods, period_label, period_numbers, schedule
+from workbench.core.selection import select_top
+from workbench.core.signals import SignalPanel, daily_values, signal_panel
+from workbench.core.simulation import Rebalance, Simulation, simulate
+from workbench.core.weights import cap, place, scheme_weights
+from workbench.errors import ConfigError, DataError
+from workbench.market.tables import Market
+from workbench.registry import Signal, find_signal
+
+Positions = npt.NDArray[np.intp]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The selection of every period.
+
+    first : number of the panel's first period.
+    panel : the signal values behind it.
+    chosen : (P) positions in the table's symbols, best first; empty where no symbol qualifies.
+    labels : (P) names of the periods.
+    partial : labels of the periods that the table does not cover to their end.
+    """
+
+    first: int
+    panel: SignalPanel
+    chosen: list[Positions]
+    labels: list[str]
+    partial: frozenset[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What one selection wants to hold.
+
+    slot : when it is traded, or why it is not.
+    position, label : of its period in the ranking.
+    symbols : (k) selected, best first; `columns` their positions in the price table (-1: no prices at all).
+    weights : (k) targets; 0 for a symbol that cannot be bought; what is missing from 1 is cash.
+    available : (k) True where the symbol has a price at the trade (or the trade's day is not known yet).
+    fallback : why the weights are equal although another weighting was asked for.
+    """
+
+    slot: Slot
+    position: int
+    label: str
+    symbols: tuple[str, ...]
+    columns: Positions
+    weights: Floats
+    available: npt.NDArray[np.bool_]
+    fallback: str | None
+
+    def positive(self) -> dict[str, float]:
+        """Return the symbols with a positive target, best ranked first."""
+        return {s: float(w) for s, w in zip(self.symbols, self.weights, strict=True) if w > 0}
+
+
+def rank(config: StudyConfig, market: Market) -> Ranking:
+    """Evaluate the signal and select each period's symbols. Looks at no price."""
+    table, signal = market.sentiment, find_signal(config.signal)
+    _check(config, market, signal)
+    frame = table.frame
+    passes = (frame["twitterLikes"].to_numpy() > config.min_likes) & (
+        frame["twitterComments"].to_numpy() > config.min_comments
+    )
+    try:
+        values = daily_values(frame, passes, signal.function, signal.columns)
+    except (ValueError, TypeError, KeyError, ArithmeticError, AttributeError) as error:
+        raise ConfigError(
+            f"signal {config.signal!r} must return one number per row of the table; it failed: {error}"
+        ) from error
+    days, rows = table.distinct_days
+    numbers = period_numbers(days, config.rebalance)
+    first, shape = int(numbers[0]), (int(numbers[-1] - numbers[0]) + 1, len(table.symbols))
+    panel = signal_panel(
+        values, passes, np.repeat(numbers - first, rows), table.symbol_codes, shape, config.min_observations
+    )
+    excluded = [code for code, symbol in enumerate(table.symbols) if symbol in config.exclude]
+    eligible = panel.values.copy()
+    eligible[:, excluded] = np.nan
+    return Ranking(
+        first=first,
+        panel=panel,
+        chosen=select_top(eligible, config.top_n),
+        labels=[period_label(first + position, config.rebalance) for position in range(shape[0])],
+        partial=frozenset(period_label(n, config.rebalance) for n in partial_periods(days, numbers, config.rebalance)),
+    )
+
+
+def plan(config: StudyConfig, market: Market, ranking: Ranking) -> list[Target]:
+    """Give every selection its day and its target weights."""
+    held = [position for position, chosen in enumerate(ranking.chosen) if len(chosen)]
+    numbers = np.array(held, dtype=np.int64) + ranking.first
+    slots = schedule(numbers, market.prices.days, config.rebalance, config.execution_lag)
+    return [_target(config, market, ranking, position, slot) for position, slot in zip(held, slots, strict=True)]
+
+
+def _target(config: StudyConfig, market: Market, ranking: Ranking, position: int, slot: Slot) -> Target:
+    chosen, prices = ranking.chosen[position], market.prices
+    columns = market.price_columns[chosen].astype(np.intp)
+    window = (
+        _look_back(market, columns, slot, config.lookback_days) if config.weighting == "inverse_volatility" else None
+    )
+    weights, fallback = scheme_weights(config.weighting, ranking.panel.values[position, chosen], window)
+    weights = cap(weights, config.max_weight)
+    available = np.ones(len(chosen), dtype=bool)
+    if 0 <= slot.decision and slot.trade < len(prices.days):
+        available = (columns >= 0) & ~np.isnan(prices.values[slot.trade, columns])
+        weights = place(weights, available, config.missing, config.max_weight)
+    symbols = tuple(market.sentiment.symbols[code] for code in chosen)
+    return Target(slot, position, ranking.labels[position], symbols, columns, weights, available, fallback)
+
+
+def _look_back(market: Market, columns: Positions, slot: Slot, lookback_days: int) -> npt.NDArray[np.float64] | None:
+    """Return (lookback_days, k) simple returns ending at e0; None where a symbol's history does not reach back that far."""
+    start = slot.decision - lookback_days
+    if start < 0 or np.any(columns < 0) or np.any(market.prices.first_row[columns] > start):
+        return None
+    window = market.prices.filled[start : slot.decision + 1, columns]
+    return np.asarray(window[1:] / window[:-1] - 1.0)
+
+
+def hold(config: StudyConfig, market: Market, executed: list[Target]) -> Simulation | None:
+    """Simulate the executed rebalances; None where there is none."""
+    if not executed:
+        return None
+    rebalances = []
+    for target in executed:
+        bought = target.weights > 0
+        slot = target.slot
+        rebalances.append(Rebalance(slot.trade, slot.until, target.columns[bought], target.weights[bought]))
+    return simulate(market.prices.filled, rebalances, config.drift, config.cost_bps / 10_000)
+
+
+def _check(config: StudyConfig, market: Market, signal: Signal) -> None:
+    """Hold the configuration against the table: what only the data can refuse."""
+    table = market.sentiment
+    if config.top_n > len(table.symbols):
+        raise ConfigError(
+            f"top_n must be between 1 and {len(table.symbols)} (symbols in the table), got {config.top_n}"
+        )
+    absent = [column for column in signal.columns if column not in table.frame]
+    if absent:
+        raise DataError(
+            f"signal {signal.name!r} needs the column {absent[0]}, which {table.source.name} does not have; "
+            "map one with --columns or choose another signal"
+        )

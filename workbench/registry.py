@@ -1,0 +1,115 @@
+"""Daily signals by name: the built-in ones and the user's own.
+
+A signal is a function of the filtered sentiment table (one row per day and symbol, METHOD's column names) that
+returns one number per row; the period's value is the mean of these. It must look at its own row only: a function that
+reads other rows can see the future, and `run_study` cannot know. The version enters the hash of every configuration
+that uses the signal, so that results of two versions are never confused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from workbench.errors import ConfigError
+
+# Takes the filtered table; a built-in one also takes a mapping of its columns to arrays.
+SignalFunction = Callable[[Any], Any]
+
+
+class Signal(NamedTuple):
+    """A named daily signal; `columns` are the table columns it reads (empty: unknown, the user's own)."""
+
+    name: str
+    function: SignalFunction
+    version: str
+    columns: tuple[str, ...] = ()
+
+
+def _ratio(numerator: str, denominator: str) -> SignalFunction:
+    return lambda table: np.asarray(table[numerator]) / np.asarray(table[denominator])
+
+
+_SIGNALS: dict[str, Signal] = {
+    signal.name: signal
+    for signal in (
+        Signal(
+            "engagement_ratio",
+            _ratio("twitterComments", "twitterLikes"),
+            "1",
+            ("twitterComments", "twitterLikes"),
+        ),
+        Signal(
+            "twitter_sentiment",
+            lambda table: table["twitterSentiment"],
+            "1",
+            ("twitterSentiment",),
+        ),
+        Signal(
+            "comments_per_post",
+            _ratio("twitterComments", "twitterPosts"),
+            "1",
+            ("twitterComments", "twitterPosts"),
+        ),
+        Signal(
+            "likes_per_impression",
+            _ratio("twitterLikes", "twitterImpressions"),
+            "1",
+            ("twitterLikes", "twitterImpressions"),
+        ),
+    )
+}
+
+
+def register_signal(name: str, function: SignalFunction, version: str) -> None:
+    """Make `function` available as the signal `name`.
+
+    Parameters
+    ----------
+    name
+        An identifier. A built-in name cannot be replaced.
+    function
+        Takes the filtered table (rows that pass the thresholds) and returns one number per row, in row order.
+    version
+        Any text; change it whenever the function's meaning changes.
+
+    Raises
+    ------
+    ConfigError
+        The name is not an identifier or belongs to a built-in signal, or the version is empty.
+    """
+    if not name.isidentifier():
+        raise ConfigError(f"signal name must be an identifier such as my_signal, got {name!r}")
+    known = _SIGNALS.get(name)
+    if known is not None and known.columns:
+        raise ConfigError(f"signal {name!r} is built in and cannot be replaced; choose another name")
+    if not str(version):
+        raise ConfigError(f"signal {name!r} needs a version, got an empty one")
+    _SIGNALS[name] = Signal(name, function, str(version))
+
+
+def find_signal(name: str) -> Signal:
+    """Return the signal called `name`; ConfigError with the nearest name if there is none."""
+    _load_plugins()
+    try:
+        return _SIGNALS[name]
+    except KeyError:
+        near = difflib.get_close_matches(str(name), _SIGNALS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"signal must be one of {', '.join(sorted(_SIGNALS))}, got {name!r}{hint}") from None
+
+
+def _load_plugins() -> None:
+    """Import the modules that WORKBENCH_PLUGINS names: how a signal of one's own reaches the CLI and headless notebooks."""
+    for module in filter(None, os.environ.get("WORKBENCH_PLUGINS", "").split(",")):
+        try:
+            importlib.import_module(module.strip())
+        except ImportError as error:
+            raise ConfigError(
+                f"WORKBENCH_PLUGINS names the module {module.strip()!r}, which cannot be imported: {error}"
+            ) from None

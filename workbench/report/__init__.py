@@ -1,0 +1,1 @@
+"""Results out: tables, figures, the notebook run and the HTML report."""

@@ -1,0 +1,51 @@
+"""The surroundings of a kernel: private folders, a fixed plotly renderer, and a Jupyter that imports a second faster.
+
+Enters: a scratch folder. Leaves: the environment for a kernel, or for a process that starts one. Nothing is written to the folders of
+the person who runs it, and their IPython start-up files and kernel specs do not reach the notebook.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+from pathlib import Path
+
+# jsonschema treats this package as optional and uses it to check one string format, IRIs, which notebooks do not have. It builds a
+# grammar when it is imported, which is 1 to 2 s of every process that imports nbformat, as plotly does in a kernel. Import this
+# module before nbformat.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
+# Like ipykernel_launcher, keeps the current folder out of the way of imports until the kernel puts it back.
+KERNEL_CODE = """import sys
+sys.path[:] = filter(None, sys.path)
+from workbench.report.jupyter import serve_kernel
+serve_kernel()"""
+
+_ROOT = Path(__file__).resolve().parents[2]
+_UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTEST_ADDOPTS", "PYTEST_PLUGINS")
+
+
+def kernel_environment(scratch: Path) -> dict[str, str]:
+    """Return this process's environment, changed so that a kernel leaves no trace outside `scratch`."""
+    environment = {name: value for name, value in os.environ.items() if name not in _UNWANTED}
+    environment |= {
+        "IPYTHONDIR": str(scratch / "ipython"),
+        "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "PLOTLY_RENDERER": "plotly_mimetype",
+    }
+    if not os.access(os.path.expanduser("~"), os.W_OK):
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "MPLCONFIGDIR"):
+            environment.setdefault(name, str(scratch / name.lower()))
+    # A kernel must run the workbench that started it, installed or not.
+    if str(_ROOT) not in site.getsitepackages():
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), environment.get("PYTHONPATH")]))
+    return environment
+
+
+def serve_kernel() -> None:
+    """Be a kernel, by the command line's arguments."""
+    from ipykernel.kernelapp import launch_new_instance
+
+    launch_new_instance()

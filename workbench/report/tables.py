@@ -1,0 +1,314 @@
+"""A study's numbers as tables. Every function takes a StudyResult; nothing is computed that METHOD does not define."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from workbench.core.inference import Interval
+from workbench.core.metrics import RETURN_METRICS
+from workbench.losses import KINDS
+from workbench.report.table import Table
+from workbench.report.verdict import points, span
+from workbench.result import StudyResult, format_number
+
+_LABELS = {
+    "total_return": "Total return",
+    "annualized_return": "Annualized return",
+    "annualized_volatility": "Annualized volatility",
+    "sharpe_ratio": "Sharpe ratio",
+    "sortino_ratio": "Sortino ratio",
+    "max_drawdown": "Max drawdown",
+    "calmar_ratio": "Calmar ratio",
+    "value_at_risk_95": "Value at risk 95 %, a day",
+    "conditional_value_at_risk_95": "Mean loss beyond it",
+    "hit_rate": "Days with a gain",
+}
+_RATIOS = ("sharpe_ratio", "sortino_ratio", "calmar_ratio")
+
+
+def kpis(result: StudyResult, intervals: Mapping[str, Interval]) -> Table:
+    """Return the key numbers net, gross and of the benchmark, their difference, and the intervals where there are any."""
+    s = result.summary
+    benchmark = result.provenance["benchmark"]
+    rows = []
+    for name in RETURN_METRICS:
+        net, base = s[name], s[f"benchmark_{name}"]
+        gap = None if net is None or base is None else net - base
+        rows.append(
+            {
+                "": _LABELS[name],
+                "Net": format_number(name, net),
+                "Gross": format_number(name, s[f"gross_{name}"]),
+                benchmark: format_number(name, base),
+                "Difference": _gap(name, gap),
+                "Net, interval": _interval(name, intervals.get(name)),
+                "Difference, interval": span(intervals.get("excess_return"), "pp") if name == "total_return" else "",
+            }
+        )
+    return Table(pd.DataFrame(rows), _interval_caption(intervals), strong=("Total return",))
+
+
+def _gap(name: str, gap: float | None) -> str:
+    if gap is None:
+        return "undefined"
+    return f"{gap:+.2f}" if name in _RATIOS else points(gap)
+
+
+def _interval(name: str, interval: Interval | None) -> str:
+    if interval is None or name not in _RATIOS:
+        return span(interval)
+    return f"{interval.low:+.2f} to {interval.high:+.2f}"
+
+
+def _interval_caption(intervals: Mapping[str, Interval]) -> str:
+    if not intervals:
+        return "Too few days for an interval"
+    one = next(iter(intervals.values()))
+    return (
+        f"{100 * one.confidence:g} % intervals by stationary block bootstrap ({one.n_resamples:,} resamples, mean block "
+        f"{one.mean_block_days:g} days, seed {one.seed}); pp: percentage points"
+    )
+
+
+def relative(result: StudyResult) -> Table:
+    """Return the numbers that hold the portfolio against the benchmark."""
+    s = result.summary
+    names = {
+        "excess_return": "Excess return, whole time",
+        "alpha": "Alpha, a year",
+        "beta": "Beta",
+        "tracking_error": "Tracking error, a year",
+        "information_ratio": "Information ratio",
+    }
+    rows = [{"": label, "Net": format_number(name, s[name])} for name, label in names.items()]
+    return Table(pd.DataFrame(rows), f"Against {result.provenance['benchmark']}")
+
+
+def monthly_returns(returns: pd.Series) -> pd.Series:
+    """Compound daily returns (n) to calendar months, indexed by "YYYY-MM"."""
+    grown = (1.0 + returns).groupby(pd.DatetimeIndex(returns.index).strftime("%Y-%m")).prod() - 1.0
+    return grown.rename_axis("month")
+
+
+def months(result: StudyResult) -> Table:
+    """Return each month's net and benchmark return and the difference."""
+    net, benchmark = monthly_returns(result.returns["net"]), monthly_returns(result.returns["benchmark"])
+    frame = pd.DataFrame(
+        {
+            "Month": net.index,
+            "Net": [format_number("total_return", v) for v in net],
+            result.provenance["benchmark"]: [format_number("total_return", v) for v in benchmark],
+            "Difference": [points(v) for v in net - benchmark],
+        }
+    )
+    caption = "Monthly returns as a table; the first and last month may be incomplete"
+    return Table(frame, caption, folded=True)
+
+
+def holdings(result: StudyResult) -> Table:
+    """Return what was selected in each period, when it was traded, and at which weights."""
+    rows = []
+    row: Any
+    for row in result.rebalances.itertuples(index=False):
+        traded = row.status == "executed"
+        selection = result.selection[row.period]
+        rows.append(
+            {
+                "Period": row.period + ("*" if row.partial else ""),
+                "Signal complete": row.signal_complete,
+                "Traded": row.traded if traded else row.status.replace("_", " "),
+                "Held until": row.held_until if traded else "",
+                "Holdings": _weights(selection, result.weights[row.traded]) if traded else ", ".join(selection),
+                "Cash": f"{100 * row.cash:.1f} %" if traded and row.cash > 1e-9 else "",
+            }
+        )
+    if not any(row["Cash"] for row in rows):
+        rows = [{name: value for name, value in row.items() if name != "Cash"} for row in rows]
+    marks = "* the table ends before the period does. " if result.rebalances["partial"].any() else ""
+    return Table(
+        pd.DataFrame(rows),
+        f"{marks}Traded at the close; best ranked first",
+        ("Signal complete", "Traded", "Held until", "Holdings"),
+    )
+
+
+def _weights(selection: list[str], weights: Mapping[str, float]) -> str:
+    """Write a selection with its weights, best ranked first; equal ones are said once."""
+    if len(weights) == len(selection) and len({round(weight, 9) for weight in weights.values()}) == 1:
+        return f"{', '.join(selection)} ({100 * weights[selection[0]]:.1f} %" + (
+            " each)" if len(selection) > 1 else ")"
+        )
+    return ", ".join(f"{s} {100 * weights[s]:.1f} %" if s in weights else f"{s} (no price)" for s in selection)
+
+
+def pending(result: StudyResult) -> Table:
+    """Return what to hold next: selections that wait for a trading day."""
+    lag = result.config.execution_lag
+    later = f"trading day {lag} after the period's last" if lag else "the period's last trading day"
+    partial = set(result.rebalances.loc[result.rebalances["partial"], "period"])
+    rows = [
+        {
+            "Period": item["period"] + ("*" if item["period"] in partial else ""),
+            "Signal complete": item["signal_date"],
+            "Trade at the close of": item["trade_date"] or later,
+            "Target weights": _weights(item["selection"], item["weights"]),
+        }
+        for item in result.pending
+    ]
+    caption = (
+        "* preliminary: the table ends before the period does"
+        if partial & {i["period"] for i in result.pending}
+        else ""
+    )
+    empty = "nothing is pending; the prices reach beyond the last trade"
+    return Table(
+        pd.DataFrame(rows), caption, ("Signal complete", "Trade at the close of", "Target weights"), empty=empty
+    )
+
+
+def compare(studies: Mapping[str, StudyResult]) -> Table:
+    """Return the headline numbers of several studies, one row each, under the labels given."""
+    rows = [
+        {
+            "": label,
+            "Total return": format_number("total_return", s["total_return"]),
+            "Before costs": format_number("total_return", s["gross_total_return"]),
+            "Benchmark": format_number("total_return", s["benchmark_total_return"]),
+            "Difference": points(s["excess_return"]),
+            "Sharpe": format_number("sharpe_ratio", s["sharpe_ratio"]),
+            "Deepest fall": format_number("max_drawdown", s["max_drawdown"]),
+            "Mean turnover": format_number("mean_turnover", s["mean_turnover"]),
+        }
+        for label, s in ((label, study.summary) for label, study in studies.items())
+    ]
+    return Table(pd.DataFrame(rows), "Studies that differ in one parameter")
+
+
+def timing(result: StudyResult) -> Table:
+    """Return, per rebalance, the days in the order in which things became known and were done."""
+    frame = result.rebalances[["period", "signal_complete", "decided", "traded", "held_until", "status"]]
+    names = [
+        "Period",
+        "Signal complete (p)",
+        "Last trading day (e0)",
+        "Traded at the close of (e)",
+        "Held until",
+        "Status",
+    ]
+    frame = frame.astype(object).where(frame.notna(), "").set_axis(names, axis=1)
+    return Table(frame, result.provenance["timing"], names[1:])
+
+
+def costs(result: StudyResult) -> Table:
+    """Return what trading cost."""
+    s, config = result.summary, result.config
+    years = s["n_days"] / 252 if s["n_days"] else None
+    total = float(result.trades["trade"].abs().sum())
+    lost = None if s["total_return"] is None else s["gross_total_return"] - s["total_return"]
+    rows = [
+        ("Cost per trade", f"{config.cost_bps:g} bps of what is traded"),
+        ("Rebalances", str(s["n_periods"])),
+        ("Mean turnover of a rebalance", format_number("mean_turnover", s["mean_turnover"])),
+        ("Turnover a year", f"{total / years:.1f}" if years else "undefined"),
+        ("Total return lost to costs", points(lost)),
+    ]
+    caption = "Turnover is the sum of |target − weight just before| over symbols: buying everything is 1, replacing everything 2"
+    return Table(pd.DataFrame(rows, columns=["", "Value"]), caption)
+
+
+def losses(result: StudyResult) -> Table:
+    """Return what was left out, by kind."""
+    rows = []
+    for kind, group in result.losses.groupby("kind", sort=False):
+        symbols = sorted(set(group["symbol"].dropna()))
+        periods = list(dict.fromkeys(group["period"].dropna()))
+        rows.append(
+            {
+                "Kind": kind,
+                "Entries": len(group),
+                "Count": int(group["count"].sum()),
+                "Periods": _some(periods),
+                "Symbols": _some(symbols),
+                "What it is": KINDS.get(str(kind), ""),
+            }
+        )
+    return Table(
+        pd.DataFrame(rows), "What was left out, by kind", ("Periods", "Symbols", "What it is"), empty="nothing"
+    )
+
+
+def _some(names: list[str], most: int = 4) -> str:
+    if len(names) > most + 1:
+        return f"{', '.join(names[: most - 1])} … {names[-1]} ({len(names)})"
+    return ", ".join(names)
+
+
+def loss_details(result: StudyResult, without: tuple[str, ...] = ("below_threshold", "undefined_signal")) -> Table:
+    """Return every entry of the losses but the bulk kinds, which `losses` sums up."""
+    frame = result.losses[~result.losses["kind"].isin(without)]
+    frame = frame[["kind", "period", "symbol", "count", "first", "last", "reason"]]
+    names = [name.capitalize() for name in frame.columns]
+    frame = frame.astype(object).where(frame.notna(), "").set_axis(names, axis=1)
+    text = ("Period", "Symbol", "First", "Last", "Reason")
+    return Table(frame, f"Each of the {len(frame)} entries", text, folded=True)
+
+
+def published(result: StudyResult) -> Table:
+    """Return published, reproduced and corrected figures side by side."""
+    columns = {
+        "total_portfolio_return": "Portfolio",
+        "total_benchmark_return": result.provenance["benchmark"],
+        "excess_return": "Excess",
+        "unique_stocks_analyzed": "Stocks",
+    }
+    empty = "this is not the data set of the published study"
+    if result.published is None:
+        return Table(pd.DataFrame(columns=["", *columns.values()]), "Published figures", empty=empty)
+    found = {
+        "published": result.published["published"],
+        "reproduced, wrong arithmetic included": result.published["reproduced"],
+        **{f"corrected: {label}": figures for label, figures in result.published["corrected"]["variants"].items()},
+    }
+    rows = [
+        {"": label} | {text: _figure(figures[name]) for name, text in columns.items()}
+        for label, figures in found.items()
+    ]
+    return Table(pd.DataFrame(rows), "Published, reproduced and corrected", empty=empty)
+
+
+def _figure(value: float | int | None) -> str:
+    return str(value) if isinstance(value, int) else format_number("total_return", value)
+
+
+def parameters(result: StudyResult) -> Table:
+    """Return the study's parameters with what each means."""
+    fields = type(result.config).model_fields
+    rows = [
+        {"Parameter": name, "Value": _plain(value), "Meaning": fields[name].description}
+        for name, value in result.config.to_dict().items()
+    ]
+    return Table(pd.DataFrame(rows), f"Configuration {result.config.config_id}", ("Value", "Meaning"))
+
+
+def _plain(value: object) -> str:
+    return ", ".join(value) or "none" if isinstance(value, list) else str(value)
+
+
+def provenance(result: StudyResult) -> Table:
+    """Return where the numbers come from: inputs, hashes, timing, versions."""
+    p = dict(result.provenance)
+    rows = [
+        (name.replace("_", " "), str(value)) for name, value in p.items() if name != "versions" and value is not None
+    ]
+    rows += [(f"version of {name}", value) for name, value in p["versions"].items()]
+    return Table(pd.DataFrame(rows, columns=["", "Value"]), "Provenance", ("Value",))
+
+
+def check(result: StudyResult, digits: int = 10) -> str:
+    """Return the summary as JSON text, rounded, for nbval to compare."""
+    rounded = {k: round(v, digits) if isinstance(v, float) else v for k, v in result.summary.items()}
+    return json.dumps(rounded, indent=1)

@@ -1,0 +1,140 @@
+"""A study as plain text for a terminal, and its trades as a file.
+
+Enters: a StudyResult. Leaves: lines of at most 100 characters; the warnings that nobody may overlook stand first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from workbench.core.metrics import RETURN_METRICS
+from workbench.errors import ConfigError, UnavailableError
+from workbench.losses import KINDS
+from workbench.result import StudyResult, format_number
+from workbench.stocks import NUMBERS, StocksResult
+
+TRADE_SUFFIXES = (".csv", ".parquet")
+_RELATIVE = ("excess_return", "beta", "alpha", "tracking_error", "information_ratio")
+_RATIOS = ("sharpe_ratio", "sortino_ratio", "calmar_ratio")
+_DATA_WARNINGS = {
+    "simulated": "SIMULATED DATA: made up, with a planted effect; these numbers say nothing about any real stock",
+    "mixed": "MIXED DATA: one of the two tables is simulated; these numbers mean nothing",
+}
+
+
+def study_text(result: StudyResult) -> str:
+    """Return a study's numbers, what waits, what was left out, and the published figures where they apply."""
+    blocks = [_head(result), _numbers(result), _relative(result), _pending(result), _losses(result), _published(result)]
+    return "\n\n".join("\n".join(lines) for block in blocks if (lines := list(block)))
+
+
+def warning_lines(data_kind: str, timing: str = "") -> Iterator[str]:
+    """Yield what must stand above every number: look-ahead, simulated data."""
+    if timing.startswith("LOOK-AHEAD"):
+        yield timing
+    if data_kind in _DATA_WARNINGS:
+        yield _DATA_WARNINGS[data_kind]
+
+
+def _head(result: StudyResult) -> Iterator[str]:
+    s = result.summary
+    yield from warning_lines(result.provenance["data_kind"], result.provenance["timing"])
+    yield result.title.rpartition("] ")[2]
+    if s["first_date"] is None:
+        yield "no rebalance was executed: there are no returns"
+    else:
+        yield (
+            f"{s['first_date']} to {s['last_date']}: {s['n_days']} days, {s['n_periods']} rebalances, "
+            f"{s['n_symbols']} symbols held"
+        )
+
+
+def _numbers(result: StudyResult) -> Iterator[str]:
+    s = result.summary
+    yield f"{'':30s}{'net':>12s}{'gross':>12s}{result.provenance['benchmark']:>12s}{'difference':>14s}"
+    for name in RETURN_METRICS:
+        net, gross, base = s[name], s[f"gross_{name}"], s[f"benchmark_{name}"]
+        cells = "".join(f"{format_number(name, value):>12s}" for value in (net, gross, base))
+        yield f"{name:30s}{cells}{_difference(name, net, base):>14s}"
+
+
+def _difference(name: str, net: float | None, base: float | None) -> str:
+    if net is None or base is None:
+        return "undefined"
+    return f"{net - base:+.2f}" if name in _RATIOS else f"{100 * (net - base):+.2f} pp"
+
+
+def _relative(result: StudyResult) -> Iterator[str]:
+    s = result.summary
+    for name in _RELATIVE[1:]:
+        yield f"{name:30s}{format_number(name, s[name]):>12s}"
+    yield f"{'mean_turnover':30s}{format_number('mean_turnover', s['mean_turnover']):>12s}"
+
+
+def _pending(result: StudyResult) -> Iterator[str]:
+    for item in result.pending:
+        day = item["trade_date"] or "the first day after the prices end"
+        yield f"pending: {item['period']} (signal complete {item['signal_date']}), to be traded on {day}"
+        yield "  " + ", ".join(f"{symbol} {weight:.1%}" for symbol, weight in item["weights"].items())
+
+
+def _losses(result: StudyResult) -> Iterator[str]:
+    counts: dict[str, int] = {}
+    for kind, count in zip(result.losses["kind"].tolist(), result.losses["count"].tolist(), strict=True):
+        counts[kind] = counts.get(kind, 0) + int(count)
+    if counts:
+        yield "left out (all of it by symbol and period: --json)"
+    for kind, count in counts.items():
+        yield f"  {kind:24s}{count:>10,}  {KINDS.get(kind, '')}"
+
+
+def _published(result: StudyResult) -> Iterator[str]:
+    if result.published is None:
+        return
+    corrected = result.published["corrected"]
+    rows = {"published": result.published["published"], "its recipe, reproduced": result.published["reproduced"]}
+    rows |= corrected["variants"]
+    yield f"{'the published figures':42s}{'portfolio':>12s}{'benchmark':>12s}{'excess':>14s}{'symbols':>9s}"
+    for label, row in rows.items():
+        portfolio, base, excess = (row[f"{name}_return"] for name in ("total_portfolio", "total_benchmark", "excess"))
+        cells = "".join(f"{format_number('total_return', value):>12s}" for value in (portfolio, base))
+        yield f"{label:42s}{cells}{_difference('', excess, 0.0):>14s}{row['unique_stocks_analyzed']:>9d}"
+
+
+def stocks_text(result: StocksResult, data_kind: str) -> str:
+    """Return a line per symbol, and what is missing."""
+    lines = list(warning_lines(data_kind))
+    lines.append(f"{'':12s}{'total return':>14s}{'volatility':>12s}{'sharpe':>11s}{'days':>7s}  from        to")
+    for symbol, row in result.stocks.items():
+        total, volatility, sharpe = (format_number(name, row[name]) for name in NUMBERS)
+        span = f"{row['first_date'] or '':12s}{row['last_date'] or ''}"
+        lines.append(f"{symbol:12s}{total:>14s}{volatility:>12s}{sharpe:>11s}{row['n_days']:>7d}  {span}".rstrip())
+    for loss in result.losses:
+        days = f" ({loss.count} from {loss.first} to {loss.last})" if loss.count else ""
+        lines.append(f"{loss.symbol}: {loss.reason}{days}")
+    return "\n".join(lines)
+
+
+def check_trades_file(path: Path) -> None:
+    """Raise ConfigError if trades cannot be written there, before anything is computed."""
+    if path.suffix not in TRADE_SUFFIXES:
+        raise ConfigError(f"trades must be a file named {' or '.join(TRADE_SUFFIXES)}, got {str(path)!r}")
+    if not path.parent.is_dir() or path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"trades must be a file in a folder that can be written, got {str(path)!r}")
+
+
+def write_trades(result: StudyResult, path: Path) -> None:
+    """Write the trades as CSV or Parquet, by the name's ending, whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.suffix == ".csv":
+            result.trades.to_csv(unfinished, index=False)
+        else:
+            result.trades.to_parquet(unfinished, index=False)
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise UnavailableError(f"{path}: cannot be written: {error.strerror or type(error).__name__}") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
