@@ -30,6 +30,7 @@ LAYERS = [
     "core.*",
     "plan",  # the steps of a study: ranking and holding, ...
     "evaluate",
+    "universe",
     "stocks",
     "result",
     "accounting",
@@ -39,7 +40,7 @@ LAYERS = [
     "report.*",
     "ledger",
     "cluster.*",
-    "options",
+    "options cli_prices",
     "api cli dashboard lab",
     "__main__",
 ]

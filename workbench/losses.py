@@ -30,8 +30,46 @@ KINDS = {
     "no_price_at_trade": "a selected symbol without a price on the day of the trade: target 0",
     "no_price_while_held": "days on which a held symbol has no price: it earns 0",
     "price_never_returns": "a held symbol whose prices end: kept at its last value until the next rebalance",
+    "pending_without_price": "symbols of a pending selection without a price on the last known day",
     "no_prices": "a symbol asked for without prices",
+    "late_start": "trading days asked for before a symbol's first price: its numbers begin later than asked",
+    "early_end": "trading days asked for after a symbol's last price: its numbers end earlier than asked",
+    "price_gap": "trading days between a symbol's first and last price without one: it earns 0 there",
+    "not_priced": "symbols without prices at the source, or not in the price store",
+    "missing_trading_day": "days on which the symbol's exchange traded and its bars have none",
+    "bad_price": "prices that are zero, negative or infinite",
+    "flat_bar": "bars without volume whose four prices are equal: filled in by the source, nothing was traded",
+    "large_move": "days on which the adjusted close moved by more than 40 % without a split",
+    "stale_price": "days of a run of five or more equal closes",
+    "inconsistent_bar": "bars whose high is below, or whose low is above, another of their prices",
     "weights_fallback": "the weighting could not be computed: equal weights instead",
+}
+
+# What `count` counts; kinds that are not here count nothing beyond their own entries.
+UNITS = {
+    "empty_count": "rows",
+    "off_calendar_price": "prices",
+    "outside_bounds": "rows",
+    "below_threshold": "rows",
+    "undefined_signal": "rows",
+    "too_few_observations": "rows",
+    "excluded": "periods",
+    "partial_period": "days with rows",
+    "no_trading_day_before": "symbols",
+    "no_trading_day_after": "symbols",
+    "same_trading_day": "symbols",
+    "no_price_while_held": "days",
+    "price_never_returns": "days",
+    "late_start": "days",
+    "early_end": "days",
+    "price_gap": "days",
+    "missing_trading_day": "days",
+    "bad_price": "prices",
+    "flat_bar": "days",
+    "large_move": "days",
+    "stale_price": "days",
+    "inconsistent_bar": "days",
+    "weights_fallback": "symbols",
 }
 
 
@@ -40,7 +78,7 @@ class Loss:
     """One thing left out or replaced.
 
     `kind` is a key of `KINDS`; `period` a label such as "2021-11" or None; `symbol` a ticker or None; `count` the number
-    of rows or days; `first` and `last` ISO days or None; `reason` one sentence for people.
+    of what `UNITS` says; `first` and `last` ISO days or None; `reason` one sentence for people.
     """
 
     kind: str
