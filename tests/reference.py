@@ -78,6 +78,7 @@ class Candidate:
     values: dict[str, float]
     e0: int = -1
     e: int = -1
+    known: bool = True
 
 
 # --- periods ----------------------------------------------------------------------------------------------------------
@@ -341,13 +342,17 @@ def reference_study(rows: list[Row], prices: Prices, benchmark: str, config: dic
         if candidate.e0 < 0:
             result.losses["no_trading_day_before", label, None] = (None, None, 0)
             continue
-        candidate.e = candidate.e0 + knobs["execution_lag"]
+        # A period that ends after the last price has an e that nobody knows yet, and that it cannot share.
+        known = last_day <= days[-1]
+        candidate.e = (candidate.e0 if known else len(days)) + knobs["execution_lag"]
+        candidate.known = known
         candidates.append(candidate)
 
     # Of two that share an e the earlier is left out.
     survivors = []
     for position, candidate in enumerate(candidates):
-        if position + 1 < len(candidates) and candidates[position + 1].e == candidate.e:
+        following = candidates[position + 1] if position + 1 < len(candidates) else None
+        if following is not None and following.known and following.e == candidate.e:
             result.losses["same_trading_day", candidate.label, None] = (None, None, 0)
         else:
             survivors.append(candidate)

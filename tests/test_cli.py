@@ -131,10 +131,23 @@ def test_the_text_shows_numbers_losses_and_what_waits(call, small: tuple[str, ..
     lines = answer.out.splitlines()
     assert lines[0] == "Top 2 by engagement_ratio, monthly, equal weights"
     assert "net" in answer.out and "QQQ" in answer.out and "difference" in answer.out
-    assert "pending: 2022-04 (signal complete 2022-04-30)" in answer.out
+    assert (
+        "pending: 2022-04 (signal complete 2022-04-30)\n  to be traded at the close of trading day 1 after"
+        in answer.out
+    )
     assert any(line.startswith("  below_threshold") for line in lines)
     assert max(map(len, lines)) <= 100
     assert "LOOK-AHEAD" not in answer.out and "SIMULATED" not in answer.out
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_name_in_exclude_that_the_table_lacks_is_warned_of_on_stderr(
+    call, small: tuple[str, ...], form: tuple[str, ...]
+):
+    answer = call("backtest", *small, "--exclude", "BBBB,AAA", *form)
+    assert answer.code == 0
+    assert answer.err.startswith("workbench: warning: BBBB: ") and answer.err.endswith("did you mean BBB?\n")
+    assert answer.err.count("\n") == 1
 
 
 def test_look_ahead_and_simulated_data_are_said_first(call):
@@ -210,7 +223,28 @@ def test_days_without_a_price_earn_nothing_and_are_counted(call, small: tuple[st
         return_metrics(filled)["annualized_volatility"]
     )
     (loss,) = content["losses"]
-    assert (loss["kind"], loss["count"], loss["first"]) == ("no_price_while_held", 3, closes["date"][10])
+    assert (loss["kind"], loss["count"], loss["first"]) == ("price_gap", 3, closes["date"][10])
+
+
+def test_a_stock_that_covers_less_time_than_asked_for_says_so(call, small: tuple[str, ...], tmp_path: Path):
+    closes = prices_frame()
+    days = closes["date"]
+    closes.loc[:11, "BBB"] = np.nan
+    closes.loc[100:, "BBB"] = np.nan
+    closes.loc[50, "BBB"] = np.nan
+    closes.to_csv(tmp_path / "part.csv", index=False)
+    arguments = ("stocks", "BBB", "AAA", "--prices", tmp_path / "part.csv", "--start", days[2], "--end", days[120])
+    losses = json.loads(call(*arguments, "--json").out)["losses"]
+    assert [(loss["kind"], loss["symbol"], loss["count"], loss["first"], loss["last"]) for loss in losses] == [
+        ("late_start", "BBB", 10, days[2], days[11]),
+        ("early_end", "BBB", 21, days[100], days[120]),
+        ("price_gap", "BBB", 1, days[50], days[50]),
+    ]
+    lines = call(*arguments).out.splitlines()
+    for loss in losses:
+        span = f"({loss['count']} trading day{'s' if loss['count'] > 1 else ''}, {loss['first']} to {loss['last']})"
+        assert any(line.startswith("BBB: ") and line.endswith(span) for line in lines), span
+    assert max(map(len, lines)) <= 100
 
 
 @pytest.mark.parametrize(
@@ -219,7 +253,7 @@ def test_days_without_a_price_earn_nothing_and_are_counted(call, small: tuple[st
         (("ZZZ", "YYY"), "got none for ZZZ, YYY"),
         ((), "missing argument"),
         (("AAA", "--start", "2022-03-01", "--end", "2022-02-01"), "swap them"),
-        (("AAA", "--start", "2031-01-01"), "must have trading days"),
+        (("AAA", "--start", "2031-01-01"), "must have trading days from start to end, got start 2031-01-01; its days"),
         (("AAA", "--end", "soon"), "end must be an ISO day"),
         (("AAA", "--benchmark", "SPY"), "prices of the benchmark"),
     ],

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from reference import Prices, Row, last_index_on_or_before, next_period_end, period_of
 from test_reference import BENCHMARK, WEIGHTINGS, Case, cases, random_row, run
 
+import workbench.plan
 from workbench import register_signal, registry
+from workbench.errors import ConfigError
 
 EXAMPLES = settings(
     max_examples=50, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
@@ -221,7 +223,21 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("own_registry")
-def test_checkers_catch_a_signal_that_reads_later_rows() -> None:
+def test_a_signal_that_reads_later_rows_is_refused() -> None:
+    register_signal("leaky", lambda table: table.groupby("symbol")["twitterLikes"].transform("mean"), "1")
+    register_signal("shifted", lambda table: table.groupby("symbol")["twitterComments"].shift(-1), "1")
+    register_signal("expanding", lambda table: table.groupby("symbol")["twitterComments"].cumsum(), "1")
+    for name in ("leaky", "shifted"):
+        with pytest.raises(ConfigError, match="looks ahead"):
+            steady_case(signal=name).run()
+    assert steady_case(signal="expanding").run().summary["n_periods"] > 0
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_checkers_catch_a_signal_that_reads_later_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    # run_study refuses such a signal by itself; without that, the checkers must see it.
+    monkeypatch.setattr(workbench.plan, "_check_causal", lambda *_: None)
+
     def leaky(table: pd.DataFrame) -> Any:
         # The comments of the symbol's last row in the whole table: known only when all is over.
         return table.groupby("symbol")["twitterComments"].transform("last").to_numpy()

@@ -10,6 +10,7 @@ import pytest
 
 from workbench import StudyConfig, load_market, reproduce_published, run_study
 from workbench.errors import ConfigError, DataError
+from workbench.evaluate import evaluate_signal
 from workbench.market.tables import Market
 from workbench.registry import register_signal
 
@@ -131,6 +132,71 @@ def test_the_plain_pandas_yardstick_agrees(real_market: Market) -> None:
     ours = run_study(StudyConfig(), real_market).summary
     for name, value in study(real_market.sentiment.frame, prices).items():
         assert ours[name] == pytest.approx(value, abs=1e-10), name
+
+
+@pytest.mark.real
+def test_published_figures_are_not_shown_under_another_benchmark(real_data: Path) -> None:
+    market = load_market(real_data / "sentiment_data.csv", real_data / "prices.csv.gz", benchmark="SPY")
+    assert run_study(StudyConfig(), market).published is None
+
+
+@pytest.mark.real
+def test_one_result_cannot_change_the_published_figures_of_the_next(real_market: Market) -> None:
+    shown = run_study(StudyConfig(), real_market).published
+    assert shown is not None
+    shown["published"].clear()
+    again = run_study(StudyConfig(), real_market).published
+    assert again is not None
+    assert again["published"]["unique_stocks_analyzed"] == 34
+
+
+@pytest.mark.real
+def test_corrected_figures_say_which_of_them_look_ahead(real_market: Market) -> None:
+    shown = run_study(StudyConfig(), real_market).published
+    assert shown is not None
+    found = {label: round(100 * v["total_portfolio_return"], 2) for label, v in shown["corrected"]["variants"].items()}
+    assert list(found.values()) == [11.26, 10.92, 11.57, 11.32, 3.89, 3.46]
+    assert all(("LOOK-AHEAD" in label) == (value > 10) for label, value in found.items())
+
+
+def test_excluded_symbols_leave_the_evaluation_too() -> None:
+    market = load_market()
+    everybody = evaluate_signal(StudyConfig(), market)
+    some = evaluate_signal(StudyConfig(exclude=market.sentiment.symbols[:60]), market)
+    assert (some.n_symbols <= everybody.n_symbols - 40).all()
+    assert some.summary.mean != everybody.summary.mean
+
+
+def test_an_evaluation_whose_periods_all_agree_can_be_shown() -> None:
+    assert "Mean rank IC" in repr(evaluate_signal(StudyConfig(top_n=2), small_market()))
+
+
+def test_signal_values_too_large_to_add_fall_back_to_equal_by_name() -> None:
+    market = small_market()
+    register_signal("huge_test", lambda table: table["twitterComments"] * 0 + 1.7e308, "1")
+    result = run_study(StudyConfig(signal="huge_test", weighting="signal", top_n=2), market)
+    assert set(result.losses["kind"]) >= {"no_selection"} or set(result.losses["kind"]) >= {"weights_fallback"}
+    assert all(sum(weights.values()) == pytest.approx(1) for weights in result.weights.values())
+
+
+def test_a_plugin_that_cannot_be_imported_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "broken_plugin_test.py").write_text("def broken(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("WORKBENCH_PLUGINS", "broken_plugin_test")
+    with pytest.raises(ConfigError, match="broken_plugin_test"):
+        run_study(StudyConfig(top_n=2), small_market())
+
+
+def test_a_pending_selection_names_the_symbols_without_a_price_so_far() -> None:
+    market = small_market()
+    days = market.prices.days <= np.datetime64("2024-02-20")
+    wide = pd.DataFrame(market.prices.values[days], columns=list(market.prices.symbols)).drop(columns="A")
+    wide.insert(0, "date", market.prices.days[days].astype("datetime64[us]"))
+    result = run_study(StudyConfig(top_n=2), load_market(market.sentiment.frame, wide))
+    assert [item["period"] for item in result.pending] == ["2024-02"]
+    assert result.pending[0]["trade_date"] is None
+    unpriced = result.losses[result.losses["kind"] == "pending_without_price"]
+    assert unpriced["symbol"].tolist() == ["A"]
 
 
 def test_json_object_holds_plain_values_only() -> None:

@@ -97,6 +97,8 @@ def _targets(config: StudyConfig, market: Market, targets: list[Target]) -> Iter
         if target.fallback is not None:
             reason = f"{config.weighting} fell back to equal: {target.fallback}"
             yield Loss("weights_fallback", target.label, None, len(target.symbols), None, None, reason)
+        if target.slot.trade >= len(market.prices.days):
+            yield from _pending_without_price(target, market)
         if target.available.all():
             continue
         day = str(market.prices.days[target.slot.trade])
@@ -105,6 +107,17 @@ def _targets(config: StudyConfig, market: Market, targets: list[Target]) -> Iter
             why = "has no price that day" if target.columns[position] >= 0 else "is not in the price table"
             reason = f"{why}; its weight {goes}"
             yield Loss("no_price_at_trade", target.label, target.symbols[position], 1, day, day, reason)
+
+
+def _pending_without_price(target: Target, market: Market) -> Iterator[Loss]:
+    """Name the symbols of a pending selection that could not be bought if the trade were on the last known day."""
+    prices = market.prices
+    day = str(prices.days[-1])
+    for symbol, column in zip(target.symbols, target.columns, strict=True):
+        if column < 0 or np.isnan(prices.values[-1, column]):
+            why = f"has no price on {day}" if column >= 0 else "is not in the price table"
+            reason = f"{why}; if it has none at the trade either, its weight is placed as `missing` says"
+            yield Loss("pending_without_price", target.label, symbol, 1, day, day, reason)
 
 
 def _gaps(target: Target, market: Market) -> Iterator[Loss]:
@@ -125,6 +138,11 @@ def _gaps(target: Target, market: Market) -> Iterator[Loss]:
             if len(rows):
                 first, last = str(prices.days[rows[0]]), str(prices.days[rows[-1]])
                 yield Loss(kind, target.label, target.symbols[position], len(rows), first, last, reason)
+
+
+def mark(config: StudyConfig) -> str:
+    """Return the word that every frame made with a configuration carries."""
+    return "LOOK-AHEAD" if config.look_ahead else "causal"
 
 
 def returns_frame(market: Market, simulation: Simulation | None) -> pd.DataFrame:
@@ -160,7 +178,7 @@ def trades_frame(
             "weight_target": target_weights,
             "trade": target_weights - before,
             "cost": np.abs(target_weights - before) * (config.cost_bps / 10_000),
-            "timing": ["LOOK-AHEAD" if config.look_ahead else "causal"] * len(rows),
+            "timing": [mark(config)] * len(rows),
         }
     )
 
@@ -193,6 +211,7 @@ def rebalances_frame(
             "turnover": turnover,
             "cost": turnover * (config.cost_bps / 10_000),
             "weighting": ["equal (fallback)" if t.fallback else config.weighting for t in targets],
+            "timing": [mark(config)] * len(targets),
         }
     )
 

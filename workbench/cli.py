@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import workbench
+from workbench import cli_prices
 from workbench.errors import CheckError, ConfigError, WorkbenchError
 from workbench.options import Command, with_options
 
@@ -69,21 +70,20 @@ def backtest(
     """Run one study and print its numbers."""
     from workbench.config import StudyConfig
     from workbench.report.parameters import market_of, study_config
+    from workbench.report.text import check_trades_file, study_text, warnings, write_trades
     from workbench.study import run_study
 
     config = study_config(options) or StudyConfig()
     if trades is not None:
-        from workbench.report.text import check_trades_file, write_trades
-
         check_trades_file(trades)
     result = run_study(config, market_of(options))
+    for line in warnings(result):
+        typer.echo(f"workbench: warning: {line}", err=True)
     if trades is not None:
         write_trades(result, trades)
     if as_json:
         _print_json(result.to_dict())
     else:
-        from workbench.report.text import study_text
-
         typer.echo(study_text(result))
 
 
@@ -96,7 +96,7 @@ def stocks(
 
     Total return, annualized volatility and Sharpe ratio over the price days within --start and --end.
     """
-    from workbench.market.load import is_simulated, load_prices
+    from workbench.market.load import is_simulated, load_prices, wanted_prices
     from workbench.report.parameters import DATA, market_of
     from workbench.report.text import stocks_text
     from workbench.stocks import analyze_stocks
@@ -104,7 +104,8 @@ def stocks(
     if options.get("prices") is None:
         prices = market_of({name: value for name, value in options.items() if name not in ("start", "end")}).prices
     else:
-        prices, _ = load_prices(options["prices"], options.get("benchmark", DATA["benchmark"].default))
+        benchmark = options.get("benchmark", DATA["benchmark"].default)
+        prices, _ = load_prices(options["prices"], benchmark, wanted_prices(symbol, benchmark, options))
     result = analyze_stocks(prices, symbol, options.get("start"), options.get("end"))
     kind = "simulated" if is_simulated(prices.symbols) else "real"
     if as_json:
@@ -150,6 +151,7 @@ def build(full: Sequence[str] = WITH_DATA) -> typer.Typer:
         app.command(name)(
             with_options(function, _parameters(name) if name in full else {}) if name in WITH_DATA else function
         )
+    app.add_typer(cli_prices.application(), name="prices")
     return app
 
 

@@ -100,6 +100,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {match[0]}?" if match else ""
 
 
+_LISTED = "; workbench report --help lists them"
 _RULES = {
     "int_type": "be a whole number",
     "int_from_float": "be a whole number",
@@ -121,7 +122,7 @@ def describe_error(error: ValidationError, fields: Iterable[str]) -> str:
     context = first.get("ctx", {})
     kind, got = first["type"], first.get("input")
     if kind == "extra_forbidden":
-        return f"unknown parameter {field!r}{nearest(field, fields)}"
+        return f"unknown parameter {field!r}{nearest(field, fields) or _LISTED}"
     match kind:
         case "greater_than_equal":
             rule = f"be at least {context['ge']}"
@@ -148,7 +149,7 @@ def parse_value(name: str, text: str) -> Any:
     """
     fields = StudyConfig.model_fields
     if name not in fields:
-        raise ConfigError(f"unknown parameter {name!r}{nearest(name, fields)}")
+        raise ConfigError(f"unknown parameter {name!r}{nearest(name, fields) or _LISTED}")
     kind = fields[name].annotation
     if kind is bool:
         known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

@@ -41,7 +41,8 @@ class SignalEvaluation:
         s = self.summary
         if s.mean is None:
             return f"Mean rank IC: undefined ({s.n_periods} periods)"
-        interval = "" if s.low is None else f", 95 % interval {s.low:+.4f} to {s.high:+.4f}, t = {s.t_statistic:.2f}"
+        interval = "" if s.low is None else f", 95 % interval {s.low:+.4f} to {s.high:+.4f}"
+        interval += "" if s.t_statistic is None else f", t = {s.t_statistic:.2f}"
         return f"Mean rank IC: {s.mean:+.4f} over {s.n_periods} periods{interval}"
 
 
@@ -59,7 +60,7 @@ def evaluate_signal(config: StudyConfig, market: Market, n_quantiles: int = 5) -
     """
     ranking = rank(config, market)
     slots = [(t.position, t.slot) for t in plan(config, market, ranking) if t.slot.status == "executed"]
-    signal = ranking.panel.values[[position for position, _ in slots]]
+    signal = ranking.eligible[[position for position, _ in slots]]
     forward = np.full(signal.shape, np.nan)
     prices, columns = market.prices, market.price_columns
     priced = np.flatnonzero(columns >= 0)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from workbench.config import StudyConfig
 from workbench.core.periods import Slot, partial_periods, period_label, period_numbers, schedule
@@ -29,7 +30,8 @@ class Ranking:
     """The selection of every period.
 
     first : number of the panel's first period.
-    panel : the signal values behind it.
+    panel : the signal values behind it, excluded symbols included.
+    eligible : (P, N) the values that are ranked: NaN for excluded symbols.
     chosen : (P) positions in the table's symbols, best first; empty where no symbol qualifies.
     labels : (P) names of the periods.
     partial : labels of the periods that the table does not cover to their end.
@@ -37,6 +39,7 @@ class Ranking:
 
     first: int
     panel: SignalPanel
+    eligible: Floats
     chosen: list[Positions]
     labels: list[str]
     partial: frozenset[str]
@@ -49,6 +52,7 @@ class Target:
     slot : when it is traded, or why it is not.
     position, label : of its period in the ranking.
     symbols : (k) selected, best first; `columns` their positions in the price table (-1: no prices at all).
+    wanted : (k) pre-availability weights: what it would hold if every price were there.
     weights : (k) targets; 0 for a symbol that cannot be bought; what is missing from 1 is cash.
     available : (k) True where the symbol has a price at the trade (or the trade's day is not known yet).
     fallback : why the weights are equal although another weighting was asked for.
@@ -59,6 +63,7 @@ class Target:
     label: str
     symbols: tuple[str, ...]
     columns: Positions
+    wanted: Floats
     weights: Floats
     available: npt.NDArray[np.bool_]
     fallback: str | None
@@ -76,12 +81,9 @@ def rank(config: StudyConfig, market: Market) -> Ranking:
     passes = (frame["twitterLikes"].to_numpy() > config.min_likes) & (
         frame["twitterComments"].to_numpy() > config.min_comments
     )
-    try:
-        values = daily_values(frame, passes, signal.function, signal.columns)
-    except (ValueError, TypeError, KeyError, ArithmeticError, AttributeError) as error:
-        raise ConfigError(
-            f"signal {config.signal!r} must return one number per row of the table; it failed: {error}"
-        ) from error
+    values = _evaluate(signal, frame, passes)
+    if not signal.columns:
+        _check_causal(signal, market, passes, values)
     days, rows = table.distinct_days
     numbers = period_numbers(days, config.rebalance)
     first, shape = int(numbers[0]), (int(numbers[-1] - numbers[0]) + 1, len(table.symbols))
@@ -94,10 +96,34 @@ def rank(config: StudyConfig, market: Market) -> Ranking:
     return Ranking(
         first=first,
         panel=panel,
+        eligible=eligible,
         chosen=select_top(eligible, config.top_n),
         labels=[period_label(first + position, config.rebalance) for position in range(shape[0])],
         partial=frozenset(period_label(n, config.rebalance) for n in partial_periods(days, numbers, config.rebalance)),
     )
+
+
+def _evaluate(signal: Signal, frame: pd.DataFrame, passes: npt.NDArray[np.bool_]) -> Floats:
+    try:
+        return daily_values(frame, passes, signal.function, signal.columns)
+    except Exception as error:  # a signal of the user's own may raise anything, and all of it is the user's input
+        raise ConfigError(
+            f"signal {signal.name!r} must return one number per row of the table; it failed with "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _check_causal(signal: Signal, market: Market, passes: npt.NDArray[np.bool_], values: Floats) -> None:
+    """Refuse a signal of the user's own whose past changes when the table ends earlier: it reads the future."""
+    days = market.sentiment.distinct_days[0]
+    for day in (days[len(days) // 3], days[2 * len(days) // 3]):
+        until = market.sentiment.days <= day
+        early = _evaluate(signal, market.sentiment.frame[until], passes[until])
+        if not np.array_equal(early, values[: len(early)], equal_nan=True):
+            raise ConfigError(
+                f"signal {signal.name!r} must read rows up to its own day only; its values up to {day} change when later "
+                "rows are removed, so it looks ahead"
+            )
 
 
 def plan(config: StudyConfig, market: Market, ranking: Ranking) -> list[Target]:
@@ -115,13 +141,13 @@ def _target(config: StudyConfig, market: Market, ranking: Ranking, position: int
         _look_back(market, columns, slot, config.lookback_days) if config.weighting == "inverse_volatility" else None
     )
     weights, fallback = scheme_weights(config.weighting, ranking.panel.values[position, chosen], window)
-    weights = cap(weights, config.max_weight)
+    wanted = weights = cap(weights, config.max_weight)
     available = np.ones(len(chosen), dtype=bool)
     if 0 <= slot.decision and slot.trade < len(prices.days):
         available = (columns >= 0) & ~np.isnan(prices.values[slot.trade, columns])
         weights = place(weights, available, config.missing, config.max_weight)
     symbols = tuple(market.sentiment.symbols[code] for code in chosen)
-    return Target(slot, position, ranking.labels[position], symbols, columns, weights, available, fallback)
+    return Target(slot, position, ranking.labels[position], symbols, columns, wanted, weights, available, fallback)
 
 
 def _look_back(market: Market, columns: Positions, slot: Slot, lookback_days: int) -> npt.NDArray[np.float64] | None:

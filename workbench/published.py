@@ -8,6 +8,7 @@ after ranking.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,26 @@ RECIPE: dict[str, Any] = {"execution_lag": 0, "cost_bps": 0.0, "drift": False}
 
 # What right arithmetic gives on the same data, from the study's own choices to those that could have been traded.
 CORRECTED: dict[str, dict[str, Any]] = {
-    "same choices, back to target every day": RECIPE,
-    "same choices, weights drift": RECIPE | {"drift": True},
-    "one day of lag and 10 bps of cost": {},
+    "LOOK-AHEAD lag 0, daily to target": RECIPE,
+    "LOOK-AHEAD lag 0, drifting": RECIPE | {"drift": True},
+    "causal lag 1, 10 bps": {},
 }
+HELD_OUT = "MRO"
+BENCHMARK = "QQQ"
+
+
+def is_published(market: Market) -> bool:
+    """Tell whether this is the published study's table, on real prices, against its benchmark."""
+    known = market.data_kind == "real" and market.benchmark == BENCHMARK
+    return known and market.sentiment.fingerprint == FINGERPRINT
+
+
+def without_dropped(market: Market) -> Market:
+    """Return the market without the prices of the symbols that the study left out: its selections, what it held."""
+    prices = market.prices
+    values = prices.values.copy()
+    values[:, [prices.columns[symbol] for symbol in DROPPED if symbol in prices.columns]] = np.nan
+    return replace(market, prices=replace(prices, values=values))
 
 
 def figures(portfolio: float | None, benchmark: float | None, n_symbols: int) -> dict[str, Any]:
@@ -96,5 +113,6 @@ def side_by_side(
         label: figures(summary["total_return"], summary["benchmark_total_return"], summary["n_symbols"])
         for label, summary in corrected.items()
     }
-    first = next(iter(by_label.values()))
-    return {"published": dict(PUBLISHED), "reproduced": dict(reproduced), "corrected": first | {"variants": by_label}}
+    label, first = next(iter(by_label.items()))
+    shown = first | {"what": label, "variants": by_label}
+    return {"published": dict(PUBLISHED), "reproduced": dict(reproduced), "corrected": shown}

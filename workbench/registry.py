@@ -16,10 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, WorkbenchError
 
 # Takes the filtered table; a built-in one also takes a mapping of its columns to arrays.
 SignalFunction = Callable[[Any], Any]
+
+_LONGEST_NAME = 64  # it becomes a part of file names
 
 
 class Signal(NamedTuple):
@@ -83,8 +85,10 @@ def register_signal(name: str, function: SignalFunction, version: str) -> None:
     ConfigError
         The name is not an identifier or belongs to a built-in signal, or the version is empty.
     """
-    if not name.isidentifier():
-        raise ConfigError(f"signal name must be an identifier such as my_signal, got {name!r}")
+    if not name.isidentifier() or len(name) > _LONGEST_NAME:
+        raise ConfigError(
+            f"signal name must be an identifier of at most {_LONGEST_NAME} characters such as my_signal, got {name!r}"
+        )
     known = _SIGNALS.get(name)
     if known is not None and known.columns:
         raise ConfigError(f"signal {name!r} is built in and cannot be replaced; choose another name")
@@ -109,7 +113,10 @@ def _load_plugins() -> None:
     for module in filter(None, os.environ.get("WORKBENCH_PLUGINS", "").split(",")):
         try:
             importlib.import_module(module.strip())
-        except ImportError as error:
+        except WorkbenchError:
+            raise
+        except Exception as error:  # the user's module may raise anything, and all of it is the user's input
             raise ConfigError(
-                f"WORKBENCH_PLUGINS names the module {module.strip()!r}, which cannot be imported: {error}"
+                f"WORKBENCH_PLUGINS names the module {module.strip()!r}, which cannot be imported: "
+                f"{type(error).__name__}: {error}"
             ) from None

@@ -17,7 +17,7 @@ from workbench.config import StudyConfig
 LOOK_AHEAD = (
     "LOOK-AHEAD: execution_lag=0 trades before the signal is complete; only to compare with studies that did so"
 )
-CAUSAL = "causal: every trade follows the day that completes its signal"
+CAUSAL = "causal: every trade follows the last day that its signal reads"
 
 HEADLINE = (
     "total_return",
@@ -84,7 +84,8 @@ class StudyResult:
     def to_frame(self) -> pd.DataFrame:
         """Return the summary as one row, indexed by `config_id`, so that studies can be stacked and compared."""
         index = pd.Index([self.config.config_id], name="config_id")
-        return pd.DataFrame([self.config.to_dict() | self.summary], index=index)
+        timing = {"timing": self.provenance["timing"].partition(":")[0]}
+        return pd.DataFrame([self.config.to_dict() | self.summary | timing], index=index)
 
     @property
     def title(self) -> str:

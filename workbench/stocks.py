@@ -17,7 +17,7 @@ from workbench.config import nearest
 from workbench.core.metrics import return_metrics
 from workbench.errors import ConfigError, DataError
 from workbench.losses import Loss
-from workbench.market.sentiment import parse_bound
+from workbench.market.sentiment import parse_bound, show_bounds
 from workbench.market.tables import PriceTable
 
 NUMBERS = ("total_return", "annualized_volatility", "sharpe_ratio")
@@ -29,7 +29,7 @@ class StocksResult:
 
     stocks : symbol -> total_return, annualized_volatility, sharpe_ratio (None where undefined), n_days (daily returns), first_date and
         last_date (ISO days of the first and last price used, None where there is none).
-    losses : symbols without prices, days without a price.
+    losses : symbols without prices; days without a price before a symbol's first one, after its last one, and between.
     """
 
     stocks: dict[str, dict[str, Any]]
@@ -75,7 +75,7 @@ def analyze_stocks(
     high = len(prices.days) if last is None else int(np.searchsorted(prices.days, np.datetime64(last), side="right"))
     if low >= high:
         raise DataError(
-            f"{prices.source.name}: must have trading days from start to end, got start {first} and end {last}; "
+            f"{prices.source.name}: must have trading days from start to end, got {show_bounds(first, last)}; "
             f"its days run from {prices.days[0]} to {prices.days[-1]}"
         )
     losses: list[Loss] = []
@@ -93,12 +93,15 @@ def _numbers(prices: PriceTable, symbol: str, rows: slice, losses: list[Loss]) -
         hint = nearest(symbol, prices.symbols) if column is None else ""
         losses.append(Loss("no_prices", None, symbol, 0, None, None, where + hint))
         return dict.fromkeys(NUMBERS) | {"n_days": 0, "first_date": None, "last_date": None}
-    gaps = np.setdiff1d(np.arange(known[0], known[-1] + 1), known)
-    if len(gaps):
-        reason = "no price on these days: earns 0 until one returns"
-        losses.append(
-            Loss("no_price_while_held", None, symbol, len(gaps), str(days[gaps[0]]), str(days[gaps[-1]]), reason)
-        )
+    missing = np.flatnonzero(np.isnan(values))
+    before, after = missing < known[0], missing > known[-1]
+    for kind, gone, reason in (
+        ("late_start", missing[before], "its prices start late: less time is covered"),
+        ("early_end", missing[after], "its prices end early: less time is covered"),
+        ("price_gap", missing[~before & ~after], "no price on these days: earns 0 until one returns"),
+    ):
+        if len(gone):
+            losses.append(Loss(kind, None, symbol, len(gone), str(days[gone[0]]), str(days[gone[-1]]), reason))
     span = values[known[0] : known[-1] + 1]
     filled = span[np.maximum.accumulate(np.where(np.isnan(span), 0, np.arange(len(span))))]
     returns = filled[1:] / filled[:-1] - 1.0

@@ -6,19 +6,21 @@ number means.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from workbench import published
-from workbench.accounting import collect_losses, ranking_frame, rebalances_frame, returns_frame, trades_frame
+from workbench.accounting import collect_losses, mark, ranking_frame, rebalances_frame, returns_frame, trades_frame
 from workbench.config import StudyConfig
 from workbench.core.metrics import relative_metrics, return_metrics
 from workbench.core.simulation import Simulation
 from workbench.losses import losses_frame
 from workbench.market.tables import Market
 from workbench.plan import Target, hold, plan, rank
+from workbench.registry import find_signal
 from workbench.result import CAUSAL, LOOK_AHEAD, StudyResult, versions
 
 
@@ -53,6 +55,7 @@ def run_study(config: StudyConfig, market: Market, recorder: Recorder | None = N
     executed = [target for target in targets if target.slot.status == "executed"]
     simulation = hold(config, market, executed)
     returns = returns_frame(market, simulation)
+    returns.attrs["timing"] = mark(config)
     days = market.prices.days
     result = StudyResult(
         config=config,
@@ -123,16 +126,18 @@ _PUBLISHED: WeakKeyDictionary[Market, dict[str, dict[str, Any]] | None] = WeakKe
 def _published(market: Market) -> dict[str, dict[str, Any]] | None:
     """Return published, reproduced and corrected figures where the data is the published one; computed once per market."""
     if market not in _PUBLISHED:
-        known = market.data_kind == "real" and market.sentiment.fingerprint == published.FINGERPRINT
-        _PUBLISHED[market] = (
-            None
-            if not known
-            else published.side_by_side(
-                reproduce_published(market),
-                {label: _summary(StudyConfig(**knobs), market) for label, knobs in published.CORRECTED.items()},
-            )
-        )
-    return _PUBLISHED[market]
+        _PUBLISHED[market] = _side_by_side(market) if published.is_published(market) else None
+    # A result must not be able to change the next one's.
+    return deepcopy(_PUBLISHED[market])
+
+
+def _side_by_side(market: Market) -> dict[str, dict[str, Any]]:
+    held = published.without_dropped(market)
+    corrected = {}
+    for label, knobs in published.CORRECTED.items():
+        corrected[label] = _summary(StudyConfig(**knobs), market)
+        corrected[f"{label} (no {published.HELD_OUT})"] = _summary(StudyConfig(**knobs), held)
+    return published.side_by_side(reproduce_published(market), corrected)
 
 
 def _summary(config: StudyConfig, market: Market) -> dict[str, Any]:
@@ -156,6 +161,7 @@ def _provenance(config: StudyConfig, market: Market) -> dict[str, Any]:
     sentiment, prices = market.sentiment.source, market.prices.source
     return {
         "config_id": config.config_id,
+        "signal_version": find_signal(config.signal).version,
         "sentiment": sentiment.name,
         "sentiment_sha256": sentiment.sha256,
         "prices": prices.name,

@@ -56,6 +56,21 @@ def test_prices_that_end_leave_the_last_selection_pending() -> None:
     assert second.trade == len(days) - 1
 
 
+def test_a_period_that_is_not_over_does_not_displace_the_finished_one_before_it() -> None:
+    # Prices end on Friday 30 December; the table already has rows of January, whose last trading day nobody knows.
+    days = trading_days("2022-11-01", "2022-12-30")
+    slots = schedule(months("2022-11", "2022-12", "2023-01"), days, "monthly", 1)
+    assert [slot.status for slot in slots] == ["executed", "pending", "pending"]
+    assert all(slot.trade >= len(days) for slot in slots[1:])
+
+
+def test_the_trade_of_a_period_that_is_not_over_has_no_day_yet() -> None:
+    days = trading_days("2022-11-01", "2022-12-15")
+    (slot,) = schedule(months("2022-12"), days, "monthly", 0)
+    assert slot.status == "pending"
+    assert slot.trade >= len(days)
+
+
 def test_of_two_selections_that_share_a_trade_the_earlier_is_left_out() -> None:
     days = np.array(["2024-01-30", "2024-01-31", "2024-03-04", "2024-03-05"], dtype="datetime64[D]")
     statuses = [slot.status for slot in schedule(months("2024-01", "2024-02"), days, "monthly", 1)]

@@ -97,8 +97,13 @@ def test_prices_default_to_the_simulated_ones_for_a_simulated_table_only() -> No
 
 
 def test_simulated_and_real_data_mix_only_on_request() -> None:
-    for table, prices in ((SIM_TABLE, PRICES), (TABLE, SIM_PRICES), (TABLE, "simulated")):
-        assert "--allow-mixed-data" in refusal(table, prices)
+    for table, prices, words in (
+        (SIM_TABLE, PRICES, "simulated sentiment DataFrame with prices DataFrame;"),
+        (TABLE, SIM_PRICES, "simulated prices DataFrame with sentiment DataFrame;"),
+        (TABLE, "simulated", "simulated prices with sentiment DataFrame;"),
+    ):
+        message = refusal(table, prices)
+        assert f"got {words}" in message and "--allow-mixed-data" in message
     assert load_market(SIM_TABLE, PRICES, allow_mixed=True).data_kind == "mixed"
     mixed = load_market(TABLE, SIM_PRICES, allow_mixed=True)
     assert (mixed.data_kind, mixed.benchmark) == ("mixed", "SIMIDX")
@@ -111,12 +116,14 @@ def test_a_table_whose_simulated_rows_lie_out_of_bounds_is_simulated_all_the_sam
 
 
 def test_dates_that_do_not_meet_are_refused_with_both_ranges() -> None:
-    late = wide(["2023-02-01", "2023-02-02"], QQQ=[1, 1])
+    late = wide(["2023-04-01", "2023-04-03"], QQQ=[1, 1])
     early = wide(["2022-12-30", "2023-01-01"], QQQ=[1, 1])
-    for prices, span in ((late, "2023-02-01 to 2023-02-02"), (early, "2022-12-30 to 2023-01-01")):
+    for prices, span in ((late, "2023-04-01 to 2023-04-03"), (early, "2022-12-30 to 2023-01-01")):
         message = refusal(TABLE.iloc[:1], prices)
         assert f"got days from {span}" in message and "from 2023-01-02 to 2023-01-02" in message
-    load_market(TABLE, wide(["2023-01-31"], QQQ=[1]))
+    load_market(TABLE, wide(["2023-03-31"], QQQ=[1]))  # a quarterly study can trade on it
+    load_market(sentiment(["2023-12-01"]), wide(["2023-12-29"], QQQ=[1]))
+    assert "got days from 2024-01-02" in refusal(sentiment(["2023-12-01"]), wide(["2024-01-02"], QQQ=[1]))
     load_market(TABLE, wide(["2023-01-02"], QQQ=[1]))
     assert "its dates run from 2023-01-31" in refusal(TABLE, PRICES, start="2023-01-31")
     # A day on which the benchmark has no price does not make the tables meet.

@@ -280,6 +280,28 @@ def test_frames_are_kept_beside_the_report_and_give_the_same_numbers(memory_repo
     assert content["provenance"]["sentiment_sha256"] == sha256_of(inputs / "sentiment.parquet")
 
 
+def test_what_was_left_out_of_frames_is_the_same_in_the_page_and_in_the_json_file(tmp_path: Path):
+    posts = sentiment_frame()
+    posts.loc[100, "twitterLikes"] = None
+    closes = prices_frame()
+    closes.loc[3, "QQQ"] = None
+    market = load_market(posts, closes, start="2022-01-05", end="2022-04-20")
+    html = render_report(StudyConfig(top_n=2), market, tmp_path)
+    losses = json.loads(html.with_suffix(".json").read_text())["losses"]
+    assert [item["kind"] for item in losses[:4]] == [
+        "empty_count",
+        "outside_bounds",
+        "outside_bounds",
+        "off_calendar_price",
+    ]
+    inputs = html.with_name(f"{html.stem}-inputs")
+    kept = load_market(inputs / "sentiment.parquet", inputs / "prices.parquet", start="2022-01-05", end="2022-04-20")
+    assert [loss.to_dict() for loss in kept.losses] == losses[:4] == [loss.to_dict() for loss in market.losses]
+    page = html.read_text()
+    for item in losses[:4]:
+        assert f">{item['kind']}</th>" in page and f">{item['reason']}</td>" in page
+
+
 def test_render_report_raises_when_a_cell_fails(tmp_path: Path, monkeypatch, notebook_writer, small_market):
     notebook = notebook_writer(tmp_path / "n.ipynb", "1 / 0", parameters=find_parameters())
     monkeypatch.setattr(run_module, "DEFAULT_NOTEBOOK", str(notebook))

@@ -92,7 +92,8 @@ def test_every_loss_of_a_study_is_in_the_tables(shipped: StudyResult) -> None:
     text = repr(tables.losses(shipped))
     for kind in set(shipped.losses["kind"]):
         assert kind in text
-    assert str(shipped.losses.loc[shipped.losses["kind"] == "below_threshold", "count"].sum()) in text
+    below = shipped.losses.loc[shipped.losses["kind"] == "below_threshold", "count"].sum()
+    assert f"{below:,} rows" in text
 
 
 def test_data_quality_names_each_incomplete_symbol() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from workbench.errors import DataError
+from workbench.errors import ConfigError, DataError
 from workbench.report import verify as module
+from workbench.report.jupyter import kernel_environment
 from workbench.report.nbval_plugin import differences
 from workbench.report.run import ReportRun, run_report
 from workbench.report.verify import verify_report
@@ -154,6 +156,75 @@ def test_metadata_that_cannot_be_read_are_no_traceback(small_report: ReportRun, 
 
     with pytest.raises(DataError, match="metadata name"):
         verify_report(edited(small_report, tmp_path / "odd.ipynb", change))
+
+
+PLUGIN = """from workbench import register_signal
+register_signal("likes_per_post", lambda table: table["twitterLikes"] / table["twitterPosts"], version="1")
+"""
+
+
+def test_a_report_made_with_a_plugin_on_a_relative_path_holds_and_is_refused_where_that_is_missing(
+    tmp_path: Path, notebook_writer, small_market, small_report: ReportRun
+):
+    """In processes, as an import of the plugin stays for as long as its process."""
+    cell = (
+        "from workbench import StudyConfig, load_market, run_study\n"
+        "print(run_study(StudyConfig(signal=signal, top_n=2), load_market(sentiment, prices)).selection)"
+    )
+    parameters = 'sentiment: str = "a"\nprices: str | None = None\nsignal: str = "engagement_ratio"\ntop_n: int = 2'
+    notebook_writer(tmp_path / "n.ipynb", cell, parameters=parameters)
+    (tmp_path / "my_signals.py").write_text(PLUGIN)
+    command = Path(sys.executable).with_name("workbench")
+    if not command.is_file():
+        pytest.skip("the workbench is not installed as a command: the current folder is on the path in any case")
+    plain = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "WORKBENCH_PLUGINS")}
+    named = plain | {"WORKBENCH_PLUGINS": "my_signals"}
+
+    def call(*arguments: object, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        line = [str(command), *map(str, arguments)]
+        return subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    options = ("--sentiment", small_market[0], "--prices", small_market[1], "--signal", "likes_per_post", "-o", "out")
+    made = call("report", "--notebook", "n.ipynb", *options, env=named | {"PYTHONPATH": "."})
+    assert (made.returncode, made.stderr) == (0, "")
+    report = Path(made.stdout.strip()).with_suffix(".ipynb")
+    about = json.loads(report.read_text())["metadata"]["workbench"]
+    assert (
+        about["plugins"] == json.loads(report.with_suffix(".json").read_text())["report"]["plugins"] == ["my_signals"]
+    )
+    assert json.loads(small_report.json.read_text())["report"]["plugins"] == []
+    for path in (".", f"nowhere{os.pathsep}"):  # an empty entry is the current folder
+        held = call("verify", report, env=named | {"PYTHONPATH": path})
+        assert (held.returncode, held.stderr) == (0, ""), held.stdout
+    unnamed, lost = call("verify", report, env=plain | {"PYTHONPATH": "."}), call("verify", report, env=named)
+    for done, way in (
+        (unnamed, "set WORKBENCH_PLUGINS=my_signals\n"),
+        (lost, "set PYTHONPATH to the folder it lies in\n"),
+    ):
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert done.stderr.endswith(way)
+
+
+def test_plugins_of_a_report_are_asked_for_beside_those_that_are_set(
+    small_report: ReportRun, tmp_path: Path, monkeypatch
+):
+    def change(content: dict) -> None:
+        content["metadata"]["workbench"]["plugins"] = ["one", "two"]
+
+    monkeypatch.setattr(module, "_execute", not_again)
+    monkeypatch.setenv("WORKBENCH_PLUGINS", "three, one")
+    path = edited(small_report, tmp_path / "plugins.ipynb", change)
+    with pytest.raises(ConfigError, match=r"made with, one, two, got three, one; set WORKBENCH_PLUGINS=one,two,three$"):
+        verify_report(path)
+
+
+def test_a_kernel_in_another_folder_finds_what_a_relative_path_names(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["lib", "", "/absolute"]))
+    entries = kernel_environment(tmp_path)["PYTHONPATH"].split(os.pathsep)
+    given = [str(tmp_path / "lib"), str(tmp_path), "/absolute"]
+    assert [entry for entry in entries if entry in given] == given
+    assert all(map(os.path.isabs, entries))
 
 
 def text(content: str, name: str = "stdout") -> dict:

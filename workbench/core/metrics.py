@@ -85,8 +85,8 @@ def return_metrics(returns: Floats, risk_free_rate: float = 0.0) -> dict[str, fl
         sortino,
         worst,
         None if annual is None else ratio(annual, abs(worst)),
-        -quantile,
-        -tail,
+        0.0 - quantile,  # not the negative, which would be -0.0 for a quantile of 0
+        0.0 - tail,
         float(np.count_nonzero(returns > 0)) / n,
     )
     return dict(zip(RETURN_METRICS, values, strict=True))

@@ -76,8 +76,9 @@ Status = Literal["executed", "pending", "no_trading_day_before", "no_trading_day
 class Slot:
     """When one selection is traded.
 
-    `period` its number, `end` p, `decision` the row of e0 (-1: none), `trade` the row of e (it may lie beyond the prices), `until`
-    the last row held (executed ones only), `status` what becomes of it.
+    `period` its number, `end` p, `decision` the row of e0, or of the last trading day so far where p is still to come (-1: none),
+    `trade` the row of e (beyond the prices where it is not known yet), `until` the last row held (executed ones only), `status`
+    what becomes of it.
     """
 
     period: int
@@ -107,14 +108,17 @@ def schedule(periods: Ints, days: Days, rebalance: str, execution_lag: int) -> l
     total = len(days)
     ends = [period_end(int(number), rebalance) for number in periods]
     decisions = [int(np.searchsorted(days, end, side="right")) - 1 for end in ends]
+    # The last trading day up to a p that is still to come is not known: such a period shares its trade with no other.
+    known = [bool(end <= days[-1]) for end in ends]
+    trades = [(decision if seen else total) + execution_lag for decision, seen in zip(decisions, known, strict=True)]
     statuses: list[Status] = []
     for position, decision in enumerate(decisions):
         if decision < 0:
             statuses.append("no_trading_day_before")
-        elif position + 1 < len(decisions) and decisions[position + 1] == decision:
+        elif position + 1 < len(decisions) and known[position + 1] and decisions[position + 1] == decision:
             # Both trade at the same close, so the earlier one would be held for no time at all.
             statuses.append("same_trading_day")
-        elif decision + execution_lag >= total - 1:
+        elif trades[position] >= total - 1:
             statuses.append("pending")
         else:
             statuses.append("executed")
@@ -126,6 +130,8 @@ def schedule(periods: Ints, days: Days, rebalance: str, execution_lag: int) -> l
         held = int(np.searchsorted(days, following, side="right")) - 1 + execution_lag
         until[last] = min(held, total - 1)
     return [
-        Slot(int(number), end, decision, decision + execution_lag, until.get(position, -1), status)
-        for position, (number, end, decision, status) in enumerate(zip(periods, ends, decisions, statuses, strict=True))
+        Slot(int(number), end, decision, trade, until.get(position, -1), status)
+        for position, (number, end, decision, trade, status) in enumerate(
+            zip(periods, ends, decisions, trades, statuses, strict=True)
+        )
     ]

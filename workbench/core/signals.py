@@ -97,7 +97,7 @@ def signal_panel(
     counts = np.bincount(cell[finite], minlength=size)
     sums = np.bincount(cell[finite], weights=values[finite], minlength=size)
     with np.errstate(divide="ignore", invalid="ignore"):
-        means = np.where(counts >= max(min_observations, 1), sums / counts, np.nan)
+        means = np.where((counts >= max(min_observations, 1)) & np.isfinite(sums), sums / counts, np.nan)
     return SignalPanel(
         values=means.reshape(shape),
         counts=counts.reshape(shape),

@@ -20,13 +20,16 @@ Columns = npt.NDArray[np.intp]
 class Rebalance:
     """Target weights at the close of row `trade`, held through row `until`.
 
-    `columns` (k) are positions in the price matrix, `weights` (k) positive targets; 1 minus their sum is cash.
+    `columns` (k) are positions in the price matrix, `weights` (k) positive targets; 1 minus their sum is cash. `window`
+    (until - trade + 1, k) are the prices to hold them at, where these are to differ from the matrix: a supposition. Its
+    columns may then lie beyond the matrix.
     """
 
     trade: int
     until: int
     columns: Columns
     weights: Floats
+    window: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +70,8 @@ def simulate(prices: Floats, rebalances: Sequence[Rebalance], drift: bool, cost_
     cost_rate
         Cost of trading the whole wealth once, as a fraction; charged on the first day held.
     """
-    first, size = rebalances[0].trade, prices.shape[1]
+    first = rebalances[0].trade
+    size = 1 + max((int(r.columns.max()) for r in rebalances if len(r.columns)), default=0)
     gross = np.empty(rebalances[-1].until - first)
     net = np.empty_like(gross)
     trades: list[Trades] = []
@@ -76,7 +80,10 @@ def simulate(prices: Floats, rebalances: Sequence[Rebalance], drift: bool, cost_
         traded = _trade(columns, before, rebalance, size)
         trades.append(traded)
         columns = rebalance.columns
-        held, before = _hold(prices[rebalance.trade : rebalance.until + 1, columns], rebalance.weights, drift)
+        window = rebalance.window
+        if window is None:
+            window = prices[rebalance.trade : rebalance.until + 1, columns]
+        held, before = _hold(window, rebalance.weights, drift)
         span = slice(rebalance.trade - first, rebalance.until - first)
         gross[span] = net[span] = held
         if len(held):

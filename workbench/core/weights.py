@@ -39,7 +39,10 @@ def scheme_weights(weighting: str, values: Floats, window: Floats | None) -> tup
     if weighting == "signal":
         if np.any(values <= 0):
             return equal, "a selected signal value is not positive"
-        return values / values.sum(), None
+        total = float(np.sum(values))
+        if not np.isfinite(total):
+            return equal, "the selected signal values are too large to add"
+        return values / total, None
     if window is None:
         return equal, "a selected symbol has no price before the look-back begins"
     volatility = window.std(axis=0, ddof=1)

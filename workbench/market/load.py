@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,10 +21,12 @@ from workbench.losses import Loss
 from workbench.market.files import show
 from workbench.market.prices import PriceSource, SimulatedSource, price_source
 from workbench.market.sentiment import parse_bound, parse_columns, read_sentiment, within
-from workbench.market.tables import Market, PriceTable, SentimentTable
+from workbench.market.tables import Market, PriceTable, SentimentTable, Wanted
 
 DEFAULT_BENCHMARK = "QQQ"
 SIMULATED_BENCHMARK = "SIMIDX"
+HISTORY_DAYS = 400
+"""How many days before a table's first row prices are asked for: look-backs of up to a year."""
 
 _SIMULATED = re.compile(r"SIM\d{3}|SIMIDX", re.ASCII)
 
@@ -78,7 +81,12 @@ def load_market(
     whole = read_sentiment(sentiment, columns)
     table = within(whole, start, end)
     origin = prices if prices is not None else _default_prices(whole)
-    bars = price_source(origin).load()
+    if isinstance(origin, str) and origin == "yfinance" and is_simulated(whole.symbols):
+        raise DataError(
+            f"prices of {show(whole.source.name, 200)}, whose symbols are simulated, must be simulated too, got yfinance; "
+            "leave --prices out"
+        )
+    bars = price_source(origin).load(_wanted(table, benchmark))
     data_kind = _data_kind(whole, bars, allow_mixed)
     benchmark = _benchmark(bars, benchmark)
     bars = _trading_days_only(bars, benchmark)
@@ -97,7 +105,9 @@ def load_market(
 
 
 def load_prices(
-    prices: str | Path | pd.DataFrame | PriceSource, benchmark: str = DEFAULT_BENCHMARK
+    prices: str | Path | pd.DataFrame | PriceSource,
+    benchmark: str = DEFAULT_BENCHMARK,
+    wanted: Wanted | None = None,
 ) -> tuple[PriceTable, str]:
     """Load prices without a sentiment table.
 
@@ -105,6 +115,8 @@ def load_prices(
     ----------
     prices, benchmark
         As in `load_market`.
+    wanted
+        What to ask for, where the prices have to be asked for.
 
     Returns
     -------
@@ -118,9 +130,23 @@ def load_prices(
     UnavailableError
         An address does not deliver.
     """
-    bars = price_source(prices).load()
+    bars = price_source(prices).load(wanted)
     benchmark = _benchmark(bars, benchmark)
     return _trading_days_only(bars, benchmark), benchmark
+
+
+def _wanted(table: SentimentTable, benchmark: str) -> Wanted:
+    """Return what a table needs: its symbols, from a look-back before its first row to today."""
+    first = table.days[0].item() - dt.timedelta(days=HISTORY_DAYS)
+    return Wanted(table.symbols, benchmark, first, dt.datetime.now(dt.UTC).date())
+
+
+def wanted_prices(symbols: Sequence[str], benchmark: str, bounds: Mapping[str, Any]) -> Wanted:
+    """Return what is wanted without a sentiment table: symbols, within `start` and `end` of `bounds`; five years by default."""
+    today = dt.datetime.now(dt.UTC).date()
+    first, last = (parse_bound(field, bounds.get(field)) for field in ("start", "end"))
+    last = min(last or today, today)
+    return Wanted(tuple(symbols), benchmark, first or last - dt.timedelta(days=5 * 365), last)
 
 
 def is_simulated(symbols: tuple[str, ...]) -> bool:
@@ -143,10 +169,12 @@ def _data_kind(table: SentimentTable, prices: PriceTable, allow_mixed: bool) -> 
         return "simulated" if simulated else "real"
     if allow_mixed:
         return "mixed"
-    made_up, genuine = (table.source, prices.source) if simulated else (prices.source, table.source)
+    made_up, genuine = ("sentiment", "prices") if simulated else ("prices", "sentiment")
+    names = {"sentiment": show(table.source.name, 200), "prices": show(prices.source.name, 200)}
+    which = "" if names[made_up] == "simulated" else f" {names[made_up]}"
     raise DataError(
-        f"sentiment and prices must both be simulated or both not, got simulated {show(made_up.name, 200)} with "
-        f"{show(genuine.name, 200)}; give tables that belong together, or --allow-mixed-data"
+        f"sentiment and prices must both be simulated or both not, got simulated {made_up}{which} with {genuine} "
+        f"{names[genuine]}; give tables that belong together, or --allow-mixed-data"
     )
 
 
@@ -182,8 +210,10 @@ def _trading_days_only(prices: PriceTable, benchmark: str) -> PriceTable:
 
 
 def _check_overlap(table: SentimentTable, prices: PriceTable) -> None:
-    month_after = table.days[-1].astype("datetime64[M]") + 1
-    if prices.days[-1] < table.days[0] or prices.days[0] >= month_after.astype("datetime64[D]"):
+    # The longest rebalance period is a quarter: with the last one's end in the prices there is something to trade.
+    month = table.days[-1].astype("datetime64[M]").astype(np.int64)
+    quarter_after = np.datetime64(int(month // 3 + 1) * 3, "M").astype("datetime64[D]")
+    if prices.days[-1] < table.days[0] or prices.days[0] >= quarter_after:
         raise DataError(
             f"{show(prices.source.name, 200)}: must have prices in the time of the sentiment table, got days from "
             f"{prices.days[0]} to {prices.days[-1]}; its dates run from {table.days[0]} to {table.days[-1]}; "

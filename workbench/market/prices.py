@@ -21,7 +21,8 @@ from workbench.market.cells import Kind, symbol_fault
 from workbench.market.columns import Columns
 from workbench.market.files import PACKAGE_DATA, show
 from workbench.market.reader import read_columns
-from workbench.market.tables import Days, Floats, PriceTable
+from workbench.market.tables import Days, Floats, PriceTable, Wanted
+from workbench.market.typed import stored_losses
 
 ADJUSTED = "adj_close"
 
@@ -33,8 +34,8 @@ _WIDE_DATES = ("date", "Date", "")
 class PriceSource(Protocol):
     """Where prices come from."""
 
-    def load(self) -> PriceTable:
-        """Return the prices of all symbols on all days that the source has; a symbol without a price has NaN."""
+    def load(self, wanted: Wanted | None = None) -> PriceTable:
+        """Return the prices; a symbol without a price has NaN. A file gives all that it has, whatever is wanted."""
         ...
 
 
@@ -48,8 +49,8 @@ class FileSource:
 
     origin: str | Path | pd.DataFrame
 
-    def load(self) -> PriceTable:
-        """Read, check and pivot the table.
+    def load(self, wanted: Wanted | None = None) -> PriceTable:
+        """Read, check and pivot the table; its losses are those that a Parquet file of the workbench names.
 
         Raises
         ------
@@ -67,20 +68,38 @@ class FileSource:
             days, values = read.days[order], np.column_stack([read.numbers[symbol] for symbol in symbols])[order]
         if np.isnan(values).all():
             raise DataError(f"{show(file.name, 200)}: must have a price, got only empty cells; fill in adjusted closes")
-        return PriceTable(days, symbols, values, file)
+        return PriceTable(days, symbols, values, file, stored_losses(read))
 
 
 @dataclass(frozen=True)
 class SimulatedSource:
     """The simulated prices that ship with the package. They belong to the simulated sentiment table and to no other."""
 
-    def load(self) -> PriceTable:
+    def load(self, wanted: Wanted | None = None) -> PriceTable:
         """Read the packaged table; DataError if the installation lacks it."""
         table = FileSource(PACKAGE_DATA / "simulated_prices.parquet").load()
         return replace(table, source=replace(table.source, name="simulated"))
 
 
-KEYWORDS: dict[str, Callable[[str], PriceSource]] = {"simulated": lambda _: SimulatedSource()}
+def _yfinance(text: str) -> PriceSource:
+    from workbench.market.remote import YFinanceSource  # with the store, which other sources do not need
+
+    if text != "yfinance":
+        raise DataError(f"prices must be yfinance, got {show(text)}; a file of that name is ./{show(text)}")
+    return YFinanceSource()
+
+
+def _snapshot(text: str) -> PriceSource:
+    from workbench.market.remote import SnapshotSource
+
+    return SnapshotSource(text)
+
+
+KEYWORDS: dict[str, Callable[[str], PriceSource]] = {
+    "simulated": lambda _: SimulatedSource(),
+    "yfinance": _yfinance,
+    "snapshot": _snapshot,
+}
 """Words that stand for a source, up to a colon: `snapshot:ID` would be the entry `snapshot`, called with all of the
 text."""
 

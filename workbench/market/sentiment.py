@@ -26,6 +26,7 @@ from workbench.market.columns import Columns, Layout
 from workbench.market.files import show
 from workbench.market.reader import read_columns
 from workbench.market.tables import Days, Floats, InputFile, Ints, SentimentTable
+from workbench.market.typed import stored_losses
 
 COUNTS = ("twitterPosts", "twitterComments", "twitterLikes", "twitterImpressions")
 COLUMNS = ("date", "symbol", *COUNTS, "twitterSentiment")
@@ -50,7 +51,8 @@ def read_sentiment(source: str | Path | pd.DataFrame, columns: Mapping[str, str]
     -------
     SentimentTable
         Rows sorted by date, then symbol by code point. Rows with an empty count are dropped and counted. Extra
-        columns are kept: from text, as float64 where all cells that are not empty are numbers, else as text.
+        columns are kept: from text, as float64 where all cells that are not empty are numbers, else as text. Losses that
+        a Parquet file of the workbench names, of the table it was written from, come before those of this reading.
 
     Raises
     ------
@@ -150,6 +152,7 @@ def _table(file: InputFile, read: Columns, full_names: Mapping[str, str]) -> Sen
     frame: dict[str, Any] = {"date": days.astype("datetime64[us]"), "symbol": _texts(symbols, codes)}
     frame |= {name: numbers[name][rows] for name in COLUMNS if name in numbers}
     frame |= {name: values.take(rows) for name, values in read.extras.items()}
+    losses = stored_losses(read) + losses
     return SentimentTable(pd.DataFrame(frame, copy=False), days, symbols, codes, file, losses)
 
 
@@ -214,9 +217,8 @@ def within(table: SentimentTable, start: str | dt.date | None, end: str | dt.dat
     begin = 0 if first is None else int(np.searchsorted(days, np.datetime64(first)))
     stop = len(days) if last is None else int(np.searchsorted(days, np.datetime64(last), side="right"))
     if begin >= stop:
-        asked = f"start {first} and end {last}" if first and last else f"start {first}" if first else f"end {last}"
         raise DataError(
-            f"{show(table.source.name, 200)}: must have rows from start to end, got {asked}; "
+            f"{show(table.source.name, 200)}: must have rows from start to end, got {show_bounds(first, last)}; "
             f"its dates run from {days[0]} to {days[-1]}"
         )
     if stop - begin == len(days):
@@ -239,3 +241,8 @@ def parse_bound(field: str, bound: str | dt.date | None) -> dt.date | None:
     if isinstance(day, Fault):
         raise ConfigError(f"{field} must {day.rule}, got {show(bound)!r}; write it as YYYY-MM-DD")
     return day
+
+
+def show_bounds(first: dt.date | None, last: dt.date | None) -> str:
+    """Write those of the two bounds that there are, for a message."""
+    return " and ".join(f"{field} {day}" for field, day in (("start", first), ("end", last)) if day is not None)

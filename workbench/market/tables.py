@@ -6,6 +6,7 @@ need not sort or group anything again. Symbols are text and are ordered by code 
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -104,6 +105,16 @@ class PriceTable:
         rows = np.arange(len(self.days))[:, None]
         last = np.maximum.accumulate(np.where(np.isnan(self.values), 0, rows), axis=0)
         return np.take_along_axis(self.values, last, axis=0)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which prices a study needs, for sources that have to ask for them: the symbols, the benchmark, the first and last day."""
+
+    symbols: tuple[str, ...]
+    benchmark: str
+    first: dt.date
+    last: dt.date
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import json
 import numbers as abstract
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 
 from workbench.errors import DataError
+from workbench.losses import KINDS, Loss
 from workbench.market.cells import (
     Fault,
     Kind,
@@ -40,6 +44,8 @@ from workbench.market.files import show
 from workbench.market.tables import Days, Floats, Ints
 
 PARQUET_MAGIC = b"PAR1"
+LOSSES_KEY = b"workbench.losses"
+"""Key of a Parquet file's metadata under which the workbench keeps what a table had lost before it was written."""
 
 _INDEX = "__index_level_0__"
 _NO_DAY = Fault("be an ISO day such as 2023-01-31", "fill it in or delete the row")
@@ -49,8 +55,51 @@ _UNREADABLE = Fault("be a date", "give dates, midnight time stamps or ISO text")
 _NOT_TEXT = Fault("be text", "store symbols as text, exactly as they are written")
 
 
+@dataclass(frozen=True, eq=False)
+class _StoredColumns(Columns):
+    """Columns of a Parquet file; `losses` is what the table had lost before it was written."""
+
+    losses: tuple[Loss, ...]
+
+
+def stored_losses(columns: Columns) -> tuple[Loss, ...]:
+    """Return what the table had lost before it was written to the file that was read; nothing for other origins."""
+    return columns.losses if isinstance(columns, _StoredColumns) else ()
+
+
+def losses_metadata(losses: tuple[Loss, ...]) -> dict[bytes, bytes]:
+    """Return the metadata that keep losses in a Parquet file."""
+    return {LOSSES_KEY: json.dumps([loss.to_dict() for loss in losses]).encode()} if losses else {}
+
+
+def _parse_losses(name: str, metadata: Mapping[bytes, bytes]) -> tuple[Loss, ...]:
+    """Return the losses that a file's metadata hold; DataError if they cannot be read, for they must not be lost in turn."""
+    text = metadata.get(LOSSES_KEY)
+    if text is None:
+        return ()
+    try:
+        losses = tuple(Loss(**record) for record in json.loads(text))
+    except (ValueError, TypeError, RecursionError):
+        losses = None
+    if losses is None or not all(map(_is_loss, losses)):
+        raise DataError(
+            f"{name}: its metadata {LOSSES_KEY.decode()} must be a list of losses of this version, "
+            f"got {show(text.decode('utf-8', 'replace'))}; write the table again, without it"
+        )
+    return losses
+
+
+def _is_loss(loss: Loss) -> bool:
+    texts = (loss.period, loss.symbol, loss.first, loss.last)
+    known = isinstance(loss.kind, str) and loss.kind in KINDS and isinstance(loss.reason, str)
+    return known and type(loss.count) is int and loss.count >= 0 and all(isinstance(t, str | None) for t in texts)
+
+
 def read_parquet(name: str, data: bytes, layout: Layout) -> Columns:
-    """Read a Parquet table from its bytes; as `read_frame`, and DataError if it is damaged."""
+    """Read a Parquet table from its bytes; as `read_frame`, and DataError if it is damaged.
+
+    What the workbench wrote brings its losses along, see `stored_losses`.
+    """
     import pyarrow.parquet as pq
 
     try:
@@ -63,7 +112,9 @@ def read_parquet(name: str, data: bytes, layout: Layout) -> Columns:
             raise
         reason = show(error).split("\\n")[0]
         raise DataError(f"{name}: is not readable Parquet ({reason}); write it again") from None
-    return read_frame(name, frame, layout)
+    losses = _parse_losses(name, table.schema.metadata or {})
+    columns = read_frame(name, frame, layout)
+    return _StoredColumns(columns.days, columns.symbols, columns.codes, columns.numbers, columns.extras, losses)
 
 
 def read_frame(name: str, frame: pd.DataFrame, layout: Layout) -> Columns:

@@ -104,7 +104,9 @@ def _placeholder(figure: Mapping[str, Any], position: int) -> str:
     """Return the place where report.js draws a figure, its data beside it."""
     title = figure.get("layout", {}).get("title", {}).get("text", f"Figure {position}")
     height = int(figure.get("layout", {}).get("height", 400))
-    data = json.dumps({"data": figure["data"], "layout": figure["layout"]}, separators=(",", ":")).replace("</", "<\\/")
+    data = json.dumps({"data": figure["data"], "layout": figure["layout"]}, separators=(",", ":")).replace(
+        "<", "\\u003c"
+    )
     return (
         f'<figure class="wb-figure"><div id="figure-{position}" class="plot" role="img" aria-label="{html.escape(title)}" '
         f'style="min-height:{height}px"></div><script type="application/json">{data}</script></figure>'

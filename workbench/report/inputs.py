@@ -21,10 +21,12 @@ import pandas as pd
 from workbench.errors import DataError, WorkbenchError
 from workbench.market.files import PACKAGE_DATA, find_input, read_input
 from workbench.market.tables import InputFile, Market
+from workbench.market.typed import losses_metadata
 
 Role = Literal["sentiment", "prices"]
 ROLES: tuple[Role, ...] = ("sentiment", "prices")
 PACKAGED = "package:"
+SNAPSHOT = "snapshot:"
 GZIP_MAGIC = b"\x1f\x8b"
 _KEYWORDS: dict[Role, str] = {"sentiment": "sentiment_data.csv", "prices": "simulated"}
 _PACKAGED_FILES: dict[Role, tuple[Path, ...]] = {
@@ -40,8 +42,8 @@ class StoredInput:
 
     role : "sentiment" or "prices".
     name : as the user gave it.
-    path : absolute; or relative to the report, for a copy beside it; or `package:FILE`.
-    sha256 : of the bytes.
+    path : absolute; or relative to the report, for a copy beside it; or `package:FILE`, or `snapshot:ID` of the price store.
+    sha256 : of the bytes; of a snapshot's days, symbols and values.
     """
 
     role: Role
@@ -60,6 +62,13 @@ class StoredInput:
             return next((path for path in _PACKAGED_FILES[self.role] if path.name == name and path.is_file()), None)
         path = report_folder / self.path
         return path if path.is_file() else None
+
+
+def snapshot_sha256(name: str) -> str:
+    """Return the hash of a snapshot's prices, all its files checked; DataError or UnavailableError where they are not there."""
+    from workbench.market.prices import price_source
+
+    return price_source(name).load().source.sha256
 
 
 def sha256_of(path: Path) -> str:
@@ -128,6 +137,10 @@ def keep_inputs(
         table = getattr(market, role)
         source: InputFile = table.source
         path = Path(source.path)
+        if source.path.startswith(SNAPSHOT):
+            stored.append(StoredInput(role, source.name, source.path, source.sha256))
+            parameters[role] = source.path
+            continue
         if path in _PACKAGED_FILES[role]:
             stored.append(StoredInput(role, source.name, f"{PACKAGED}{path.name}", source.sha256))
             parameters[role] = _packaged_name(role, path)
@@ -166,7 +179,10 @@ def _move(copy: Path, folder: Path) -> Path:
 
 
 def _write(market: Market, role: Role, folder: Path) -> Path:
-    """Write a table that is in memory only as Parquet."""
+    """Write a table that is in memory only as Parquet, with what it had lost before in the file's metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     folder.mkdir(exist_ok=True)
     target, unfinished = folder / f"{role}.parquet", folder / f".{role}.{os.getpid()}.parquet"
     frame = market.sentiment.frame
@@ -174,6 +190,8 @@ def _write(market: Market, role: Role, folder: Path) -> Path:
         prices = market.prices
         frame = pd.DataFrame(prices.values, columns=list(prices.symbols))
         frame.insert(0, "date", prices.days.astype("datetime64[us]"))
-    frame.to_parquet(unfinished, index=False)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    losses = losses_metadata(getattr(market, role).losses)
+    pq.write_table(table.replace_schema_metadata((table.schema.metadata or {}) | losses), unfinished)
     os.replace(unfinished, target)
     return target

@@ -38,10 +38,22 @@ def kernel_environment(scratch: Path) -> dict[str, str]:
     if not os.access(os.path.expanduser("~"), os.W_OK):
         for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "MPLCONFIGDIR"):
             environment.setdefault(name, str(scratch / name.lower()))
+    # A kernel may start in another folder, where a relative entry would lead elsewhere; an empty one is the current folder.
+    given, here = environment.get("PYTHONPATH"), os.getcwd()
+    entries = [os.path.abspath(entry) for entry in given.split(os.pathsep)] if given else []
+    if here not in entries and not {"", here}.isdisjoint(sys.path):
+        entries.append(here)  # as with `python -m workbench`
     # A kernel must run the workbench that started it, installed or not.
     if str(_ROOT) not in site.getsitepackages():
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), environment.get("PYTHONPATH")]))
+        entries.insert(0, str(_ROOT))
+    if entries:
+        environment["PYTHONPATH"] = os.pathsep.join(entries)
     return environment
+
+
+def plugins() -> list[str]:
+    """Return the modules that WORKBENCH_PLUGINS names, in its order."""
+    return [name for part in os.environ.get("WORKBENCH_PLUGINS", "").split(",") if (name := part.strip())]
 
 
 def serve_kernel() -> None:

@@ -20,6 +20,7 @@ from workbench.errors import CheckError
 from workbench.market.tables import Market
 from workbench.report.failure import CellFailure
 from workbench.report.inputs import Role, StoredInput, fetch_addresses, keep_inputs, naming
+from workbench.report.jupyter import plugins
 from workbench.report.parameters import (
     check_parameters,
     find_notebook,
@@ -116,8 +117,8 @@ def render_report(config: StudyConfig, market: Market, out: str | Path = "report
     config
         The study's parameters.
     market
-        What `load_market` returned. Tables that are not files on this machine are kept beside the report, as Parquet; rows that
-        were dropped when these were read are counted in the .json file only.
+        What `load_market` returned. Tables that are not files on this machine are kept beside the report, as Parquet, with
+        what was left out when they were read.
     out
         Folder for the files.
 
@@ -194,6 +195,7 @@ def _store(
         "notebook": job.notebook.stem,
         "parameters": job.values,
         "inputs": [item.to_dict() for item in inputs],
+        "plugins": plugins(),
         "versions": dict(versions()) | {name: version(name) for name in ("papermill", "ipykernel", "plotly")},
         "failure": None if failure is None else asdict(failure),
     }

@@ -38,15 +38,18 @@ class Table:
     def _repr_html_(self) -> str:
         caption = f"<caption>{html.escape(self.caption)}</caption>" if self.caption and not self.folded else ""
         if not len(self.frame):
-            return f'<p class="wb-empty">{html.escape(self.caption)}: {html.escape(self.empty)}</p>'
+            lead = f"{html.escape(self.caption)}: " if self.caption else ""
+            return f'<p class="wb-empty">{lead}{html.escape(self.empty)}</p>'
         flush = [self._flush(position) for position in range(self.frame.shape[1])]
         head = "".join(
             f'<th scope="col" class="{kind}">{html.escape(str(name))}</th>'
             for name, kind in zip(self.frame.columns, flush, strict=True)
         )
+        label = html.escape(self.caption or str(self.frame.columns[0]) or "table")
         rows = "".join(self._row(row, flush) for row in self.frame.itertuples(index=False, name=None))
         table = (
-            f'<div class="wb-scroll"><table class="wb">{caption}<thead><tr>{head}</tr></thead>'
+            f'<div class="wb-scroll" tabindex="0" role="region" aria-label="{label}">'
+            f'<table class="wb">{caption}<thead><tr>{head}</tr></thead>'
             f"<tbody>{rows}</tbody></table></div>"
         )
         if not self.folded:

@@ -8,12 +8,15 @@ from typing import Any
 
 import pandas as pd
 
+from workbench.config import StudyConfig
 from workbench.core.inference import Interval
 from workbench.core.metrics import RETURN_METRICS
-from workbench.losses import KINDS
+from workbench.losses import KINDS, UNITS
+from workbench.market.tables import Market
 from workbench.report.table import Table
 from workbench.report.verdict import points, span
 from workbench.result import StudyResult, format_number
+from workbench.universe import return_bounds, universe_by_month
 
 _LABELS = {
     "total_return": "Total return",
@@ -145,6 +148,11 @@ def _weights(selection: list[str], weights: Mapping[str, float]) -> str:
     return ", ".join(f"{s} {100 * weights[s]:.1f} %" if s in weights else f"{s} (no price)" for s in selection)
 
 
+def _cash(weights: Mapping[str, float]) -> str:
+    rest = 1.0 - sum(weights.values())
+    return f", cash {100 * rest:.1f} %" if rest > 1e-9 else ""
+
+
 def pending(result: StudyResult) -> Table:
     """Return what to hold next: selections that wait for a trading day."""
     lag = result.config.execution_lag
@@ -155,7 +163,7 @@ def pending(result: StudyResult) -> Table:
             "Period": item["period"] + ("*" if item["period"] in partial else ""),
             "Signal complete": item["signal_date"],
             "Trade at the close of": item["trade_date"] or later,
-            "Target weights": _weights(item["selection"], item["weights"]),
+            "Target weights": _weights(item["selection"], item["weights"]) + _cash(item["weights"]),
         }
         for item in result.pending
     ]
@@ -230,7 +238,7 @@ def losses(result: StudyResult) -> Table:
             {
                 "Kind": kind,
                 "Entries": len(group),
-                "Count": int(group["count"].sum()),
+                "Count": _counted(int(group["count"].sum()), UNITS.get(str(kind), "")),
                 "Periods": _some(periods),
                 "Symbols": _some(symbols),
                 "What it is": KINDS.get(str(kind), ""),
@@ -239,6 +247,11 @@ def losses(result: StudyResult) -> Table:
     return Table(
         pd.DataFrame(rows), "What was left out, by kind", ("Periods", "Symbols", "What it is"), empty="nothing"
     )
+
+
+def _counted(count: int, unit: str) -> str:
+    """Write a count with its unit; nothing where there is none."""
+    return f"{count:,} {unit.removesuffix('s') if count == 1 else unit}" if unit else ""
 
 
 def _some(names: list[str], most: int = 4) -> str:
@@ -254,7 +267,40 @@ def loss_details(result: StudyResult, without: tuple[str, ...] = ("below_thresho
     names = [name.capitalize() for name in frame.columns]
     frame = frame.astype(object).where(frame.notna(), "").set_axis(names, axis=1)
     text = ("Period", "Symbol", "First", "Last", "Reason")
-    return Table(frame, f"Each of the {len(frame)} entries", text, folded=True)
+    return Table(frame, f"One by one ({len(frame)})", text, folded=True)
+
+
+def universe(market: Market) -> Table:
+    """Return, by month, how many symbols were talked about, how many of them had prices, and why the others had none."""
+    counts = universe_by_month(market)
+    without = counts["requested"] - counts["priced"]
+    shown = (
+        counts[without > 0].rename(columns=lambda name: name.replace("_", " ").capitalize()).reset_index(names="Month")
+    )
+    total, months = int(counts["requested"].sum()), len(counts)
+    caption = (
+        f"Months with symbols that had no price: {len(shown)} of {months}; {without.sum()} of {total:,} symbol-months"
+    )
+    empty = f"all {total:,} symbol-months of the {months} months had prices"
+    return Table(shown.rename(columns={"Names": "Not priced"}), caption, ("Not priced",), empty=empty)
+
+
+def bounds(config: StudyConfig, market: Market) -> Table:
+    """Return what the result would be if the missing names had been bought and had earned -100 %, -30 % or nothing."""
+    suppositions, affected = return_bounds(config, market)
+    rows = [
+        {
+            "The missing names earn": format_number("total_return", row["missing_return"]),
+            "Total return": format_number("total_return", row["total_return"]),
+            "Difference from the benchmark": points(row["excess_return"]),
+        }
+        for row in suppositions.astype(object).where(suppositions.notna(), None).to_dict("records")
+    ]
+    if not affected:
+        empty = "every selected symbol had its prices, so that nothing needs to be supposed"
+        return Table(pd.DataFrame(rows).head(0), "Bounds", empty=empty)
+    caption = f"Bounds: {affected} positions lacked a price when they were to be bought, or lost it while held"
+    return Table(pd.DataFrame(rows), caption)
 
 
 def published(result: StudyResult) -> Table:
@@ -269,9 +315,9 @@ def published(result: StudyResult) -> Table:
     if result.published is None:
         return Table(pd.DataFrame(columns=["", *columns.values()]), "Published figures", empty=empty)
     found = {
-        "published": result.published["published"],
-        "reproduced, wrong arithmetic included": result.published["reproduced"],
-        **{f"corrected: {label}": figures for label, figures in result.published["corrected"]["variants"].items()},
+        "published (LOOK-AHEAD)": result.published["published"],
+        "reproduced, wrong arithmetic included (LOOK-AHEAD)": result.published["reproduced"],
+        **{f"corrected, {label}": figures for label, figures in result.published["corrected"]["variants"].items()},
     }
     rows = [
         {"": label} | {text: _figure(figures[name]) for name, text in columns.items()}

@@ -6,18 +6,22 @@ Enters: a StudyResult. Leaves: lines of at most 100 characters; the warnings tha
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 from workbench.core.metrics import RETURN_METRICS
 from workbench.errors import ConfigError, UnavailableError
-from workbench.losses import KINDS
+from workbench.losses import KINDS, UNITS
 from workbench.result import StudyResult, format_number
 from workbench.stocks import NUMBERS, StocksResult
 
 TRADE_SUFFIXES = (".csv", ".parquet")
 _RELATIVE = ("excess_return", "beta", "alpha", "tracking_error", "information_ratio")
 _RATIOS = ("sharpe_ratio", "sortino_ratio", "calmar_ratio")
+_WIDTH = 100
+_NAMED = ("excluded", "exclude_unknown")
+_MOST_NAMES = 5
 _DATA_WARNINGS = {
     "simulated": "SIMULATED DATA: made up, with a planted effect; these numbers say nothing about any real stock",
     "mixed": "MIXED DATA: one of the two tables is simulated; these numbers mean nothing",
@@ -74,20 +78,40 @@ def _relative(result: StudyResult) -> Iterator[str]:
 
 
 def _pending(result: StudyResult) -> Iterator[str]:
+    lag = result.config.execution_lag
+    later = f"trading day {lag} after the period's last" if lag else "the period's last trading day"
     for item in result.pending:
-        day = item["trade_date"] or "the first day after the prices end"
-        yield f"pending: {item['period']} (signal complete {item['signal_date']}), to be traded on {day}"
-        yield "  " + ", ".join(f"{symbol} {weight:.1%}" for symbol, weight in item["weights"].items())
+        yield f"pending: {item['period']} (signal complete {item['signal_date']})"
+        yield f"  to be traded at the close of {item['trade_date'] or later}"
+        cash = 1.0 - sum(item["weights"].values())
+        parts = [*item["weights"].items(), *([("cash", cash)] if cash > 1e-9 else [])]
+        weights = ", ".join(f"{name} {weight:.1%}" for name, weight in parts)
+        yield from textwrap.wrap(weights, _WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
 def _losses(result: StudyResult) -> Iterator[str]:
-    counts: dict[str, int] = {}
-    for kind, count in zip(result.losses["kind"].tolist(), result.losses["count"].tolist(), strict=True):
-        counts[kind] = counts.get(kind, 0) + int(count)
-    if counts:
-        yield "left out (all of it by symbol and period: --json)"
-    for kind, count in counts.items():
-        yield f"  {kind:24s}{count:>10,}  {KINDS.get(kind, '')}"
+    if len(result.losses):
+        yield f"{'left out':24s}{'entries':>9s}  {'count':22s}what (by symbol and period: --json)"
+    for kind, group in result.losses.groupby("kind", sort=False):
+        kind, symbols = str(kind), sorted(set(group["symbol"].dropna()))
+        count = _counted(int(group["count"].sum()), UNITS.get(kind, ""))
+        names = f": {', '.join(symbols)}" if kind in _NAMED or 0 < len(symbols) <= _MOST_NAMES else ""
+        start = f"  {kind:22s}{len(group):>9,}  {count:22s}"
+        yield from textwrap.wrap(
+            KINDS.get(kind, "") + names, _WIDTH, initial_indent=start, subsequent_indent=" " * len(start)
+        )
+
+
+def _counted(count: int, unit: str) -> str:
+    """Write a count with its unit, such as "1 day with rows"; nothing for what has no unit."""
+    noun, space, rest = unit.partition(" ")
+    return f"{count:,} {noun.removesuffix('s') if count == 1 else noun}{space}{rest}" if unit else ""
+
+
+def warnings(result: StudyResult) -> Iterator[str]:
+    """Yield what is likely a mistake of the user's although the study can be run: names in exclude that the table lacks."""
+    unknown = result.losses[result.losses["kind"] == "exclude_unknown"]
+    yield from (f"{symbol}: {reason}" for symbol, reason in zip(unknown["symbol"], unknown["reason"], strict=True))
 
 
 def _published(result: StudyResult) -> Iterator[str]:
@@ -112,8 +136,9 @@ def stocks_text(result: StocksResult, data_kind: str) -> str:
         span = f"{row['first_date'] or '':12s}{row['last_date'] or ''}"
         lines.append(f"{symbol:12s}{total:>14s}{volatility:>12s}{sharpe:>11s}{row['n_days']:>7d}  {span}".rstrip())
     for loss in result.losses:
-        days = f" ({loss.count} from {loss.first} to {loss.last})" if loss.count else ""
-        lines.append(f"{loss.symbol}: {loss.reason}{days}")
+        number = f"{loss.count:,} trading day{'' if loss.count == 1 else 's'}"
+        days = f" ({number}, {loss.first} to {loss.last})" if loss.count else ""
+        lines += textwrap.wrap(f"{loss.symbol}: {loss.reason}{days}", _WIDTH, subsequent_indent="  ")
     return "\n".join(lines)
 
 

@@ -13,12 +13,13 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import DataError, UnavailableError
-from workbench.report.inputs import PACKAGED, ROLES, Role, StoredInput, sha256_of
-from workbench.report.jupyter import kernel_environment
+from workbench.errors import ConfigError, DataError, UnavailableError, WorkbenchError
+from workbench.report.inputs import PACKAGED, ROLES, SNAPSHOT, Role, StoredInput, sha256_of, snapshot_sha256
+from workbench.report.jupyter import kernel_environment, plugins
 from workbench.report.parameters import assignments, read_notebook, source_of, tags_of
 
 CELL_TIMEOUT_SECONDS = 1800
@@ -56,6 +57,8 @@ def verify_report(path: str | Path) -> Verification:
 
     Raises
     ------
+    ConfigError
+        A module that the report was made with is not named in WORKBENCH_PLUGINS, or not found.
     DataError
         The file is not an executed notebook.
     UnavailableError
@@ -75,6 +78,7 @@ def verify_report(path: str | Path) -> Verification:
     notes: list[str] = []
     moved: dict[Role, str] = {}
     if isinstance(about, dict):
+        _check_plugins(about)
         changed, moved, missing = _check_inputs(about, report.parent)
         if missing:
             return Verification((*changed, *missing), ("its cells were not executed again",), 0)
@@ -113,6 +117,13 @@ def _check_inputs(about: Mapping[str, Any], folder: Path) -> tuple[list[str], di
     """Return what has changed, where inputs beside the report lie now, and what is missing."""
     changed, moved, missing = [], {}, []
     for stored in _stored_inputs(about):
+        if stored.path.startswith(SNAPSHOT):
+            try:
+                if snapshot_sha256(stored.path) != stored.sha256:
+                    changed.append(f"{stored.role} have changed: {stored.path} holds other prices than the report used")
+            except WorkbenchError as error:
+                missing.append(f"{stored.role} are missing: {error}")
+            continue
         path = stored.locate(folder)
         if path is None:
             missing.append(f"{stored.role} is missing: {folder / stored.path}")
@@ -121,6 +132,22 @@ def _check_inputs(about: Mapping[str, Any], folder: Path) -> tuple[list[str], di
         elif not stored.path.startswith(PACKAGED) and not Path(stored.path).is_absolute():
             moved[stored.role] = str(path)
     return changed, moved, missing
+
+
+def _check_plugins(about: Mapping[str, Any]) -> None:
+    """Raise ConfigError where a module is not named that the cells need: they would all fail, for a reason that is not theirs."""
+    stored, here = about.get("plugins", []), plugins()
+    if not isinstance(stored, list) or not all(isinstance(name, str) for name in stored):
+        raise DataError("the report's metadata name no plugins that can be read; make the report again")
+    if not set(stored) <= set(here):
+        wanted = ",".join(dict.fromkeys([*stored, *here]))
+        raise ConfigError(
+            f"WORKBENCH_PLUGINS must name the modules that the report was made with, {', '.join(stored)}, "
+            f"got {', '.join(here) or 'none'}; set WORKBENCH_PLUGINS={wanted}"
+        )
+    for name in stored:
+        if find_spec(name.partition(".")[0]) is None:
+            raise ConfigError(f"WORKBENCH_PLUGINS: no module {name} is found; set PYTHONPATH to the folder it lies in")
 
 
 def _stored_inputs(about: Mapping[str, Any]) -> list[StoredInput]:

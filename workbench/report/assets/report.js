@@ -14,6 +14,16 @@
     "legend.bgcolor": "rgba(0,0,0,0)",
   });
 
+  // On a phone: smaller text, so that titles and the months of a year fit, and a legend below the slanted dates.
+  const phone = matchMedia("(max-width: 520px)");
+  const fitted = ({ font, title, margin, legend }, small) => ({
+    "font.size": small ? 9 : font?.size,
+    "title.font.size": small ? 11 : title?.font?.size,
+    "margin.l": small ? 44 : margin?.l,
+    "margin.r": small ? 6 : margin?.r,
+    "legend.y": small && legend?.y < 0 ? -0.3 : legend?.y,
+  });
+
   async function inflate(base64) {
     const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -38,8 +48,8 @@
       await loadPlotly();
       for (const { node, spec } of plots) {
         const options = { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d"] };
-        await Plotly.newPlot(node, spec.data, spec.layout, options);
-        await Plotly.relayout(node, themed());
+        await Plotly.newPlot(node, spec.data, structuredClone(spec.layout), options);
+        await Plotly.relayout(node, { ...themed(), ...fitted(spec.layout, phone.matches) });
       }
       root.dataset.figures = String(plots.length);
     } catch (error) {
@@ -48,14 +58,18 @@
     }
   }
 
-  const redraw = () => plots.forEach(({ node }) => node.data && Plotly.relayout(node, themed()));
+  const redraw = (small = phone.matches, more = {}) =>
+    plots.forEach(
+      ({ node, spec }) => node.data && Plotly.relayout(node, { ...themed(), ...fitted(spec.layout, small), ...more }),
+    );
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : dark.matches);
   document.getElementById("theme-toggle").addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
     redraw();
   });
-  dark.addEventListener("change", redraw);
+  dark.addEventListener("change", () => redraw());
+  phone.addEventListener("change", () => redraw());
 
   const codeToggle = document.getElementById("code-toggle");
   codeToggle.addEventListener("click", () => {
@@ -66,6 +80,26 @@
     document.querySelectorAll("details.code").forEach((element) => (element.open = open));
   });
 
-  addEventListener("beforeprint", () => plots.forEach(({ node }) => node.data && Plotly.Plots.resize(node)));
+  // On paper: light, as wide as A4 between its margins, every folded table open. Afterwards all is as it was.
+  const PAPER_WIDTH = 690;
+  let restore = null;
+  addEventListener("beforeprint", () => {
+    if (restore) return;
+    const theme = root.dataset.theme;
+    const folded = [...document.querySelectorAll("details.wb-fold:not([open])")];
+    root.dataset.theme = "light";
+    folded.forEach((element) => (element.open = true));
+    redraw(false, { autosize: false, width: PAPER_WIDTH });
+    restore = () => {
+      if (theme) root.dataset.theme = theme;
+      else delete root.dataset.theme;
+      folded.forEach((element) => (element.open = false));
+      redraw(phone.matches, { autosize: true, width: null });
+    };
+  });
+  addEventListener("afterprint", () => {
+    if (restore) restore();
+    restore = null;
+  });
   draw();
 })();

@@ -1,0 +1,174 @@
+"""A study on Yahoo's prices, end to end: real yfinance against a local fake, through the store, the report and the command line."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fake_yahoo import FakeYahoo, made_up_bars, real_bars, running_fake
+
+from workbench import StudyConfig, load_market, run_study
+
+SYMBOLS = ["AAA", "BBB", "CCC", "DDD", "EEE", "FFF"]
+DAYS = ("2022-02-01", "2022-03-31")
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeYahoo]:
+    """A fake Yahoo, and a workbench home of its own."""
+    with running_fake() as yahoo:
+        monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
+        monkeypatch.setenv("WORKBENCH_YAHOO_URL", yahoo.url)
+        monkeypatch.setenv("WORKBENCH_YAHOO_PER_SECOND", "500")
+        monkeypatch.setenv("WORKBENCH_YAHOO_BACKOFF", "0.01")
+        monkeypatch.setenv("WORKBENCH_YAHOO_TIMEOUT", "2")
+        yield yahoo
+
+
+def table(folder: Path, symbols: list[str]) -> Path:
+    """A sentiment table in which every symbol qualifies."""
+    rows = [
+        (day, symbol, 50.0, 20.0 + place, 100.0, 1000.0, None)
+        for day in pd.date_range(*DAYS, freq="3D").strftime("%Y-%m-%d")
+        for place, symbol in enumerate(symbols)
+    ]
+    names = "date,symbol,twitterPosts,twitterComments,twitterLikes,twitterImpressions,twitterSentiment".split(",")
+    path = folder / "table.csv"
+    pd.DataFrame(rows, columns=names).to_csv(path, index=False)
+    return path
+
+
+def served(fake: FakeYahoo, symbols: list[str]) -> None:
+    fake.add(made_up_bars([*symbols, "QQQ"], days=90))
+
+
+def workbench(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "workbench", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=dict(os.environ), capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.real
+def test_a_study_through_yfinance_equals_the_same_study_on_the_file(fake: FakeYahoo, real_data: Path) -> None:
+    fake.add(real_bars(real_data))
+    sentiment = real_data / "sentiment_data.csv"
+    through = run_study(StudyConfig(), load_market(sentiment, "yfinance"))
+    on_file = run_study(StudyConfig(), load_market(sentiment, real_data / "prices.csv.gz"))
+    assert (through.returns - on_file.returns).abs().to_numpy().max() < 1e-10
+    assert through.selection == on_file.selection
+    for name, value in on_file.summary.items():
+        assert through.summary[name] == pytest.approx(value, abs=1e-10), name
+    assert through.published is not None
+    assert max(fake.chart_requests().values()) == 1
+    # Run again from what it stores: nothing is asked, and it is the same market to the last bit.
+    fake.forget()
+    again = load_market(sentiment, through.provenance["prices"])
+    assert again.prices.source.sha256 == through.provenance["prices_sha256"]
+    assert run_study(StudyConfig(), again).returns.equals(through.returns)
+    assert fake.requests() == []
+
+
+def test_five_symbols_that_fail_in_five_ways_are_named_and_the_rest_is_priced(fake: FakeYahoo, tmp_path: Path) -> None:
+    bad = {"GONE": "gone", "LIMITED": "limited", "BROKEN": "broken", "CUT": "truncated", "VOID": "empty"}
+    served(fake, [*SYMBOLS, *bad])
+    for symbol, kind in bad.items():
+        fake.behave(symbol, kind)
+    sentiment = table(tmp_path, [*SYMBOLS, *bad])
+    done = workbench(
+        "report", "--sentiment", sentiment, "--prices", "yfinance", "--top-n", 8, "-o", "out", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    page = Path(tmp_path, done.stdout.strip())
+    study = json.loads(page.with_suffix(".json").read_text())
+    unpriced = {loss["symbol"]: loss["reason"] for loss in study["losses"] if loss["kind"] == "not_priced"}
+    assert set(unpriced) == set(bad)
+    assert unpriced["GONE"].startswith("missing")
+    assert unpriced["LIMITED"].startswith("limited")
+    assert unpriced["BROKEN"].startswith("error")
+    text = page.read_text()
+    for symbol, reason in unpriced.items():
+        assert symbol in text
+        assert reason.split(";")[0].replace("'", "&#x27;") in text or reason.split(";")[0] in text
+    assert "-100.00 %" in text
+    assert study["provenance"]["prices"].startswith("snapshot:")
+    verified = workbench("verify", page.with_suffix(".ipynb"), cwd=tmp_path)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_when_everything_fails_the_store_stays_as_it_was(fake: FakeYahoo, tmp_path: Path) -> None:
+    served(fake, SYMBOLS)
+    for symbol in [*SYMBOLS, "QQQ"]:
+        fake.behave(symbol, "gone")
+    done = workbench("backtest", "--sentiment", table(tmp_path, SYMBOLS), "--prices", "yfinance", cwd=tmp_path)
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert list((tmp_path / "home" / "prices" / "symbols").glob("*")) == []
+    assert list((tmp_path / "home" / "prices" / "objects").glob("*")) == []
+
+
+def test_a_benchmark_without_prices_is_one_line(fake: FakeYahoo, tmp_path: Path) -> None:
+    served(fake, SYMBOLS)
+    fake.behave("QQQ", "gone")
+    done = workbench("backtest", "--sentiment", table(tmp_path, SYMBOLS), "--prices", "yfinance", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "benchmark QQQ" in done.stderr
+
+
+def test_prices_are_fetched_shown_and_checked_from_the_command_line(fake: FakeYahoo, tmp_path: Path) -> None:
+    served(fake, SYMBOLS)
+    fake.behave("FFF", "gone")
+    days = ("--start", "2022-01-03", "--end", "2022-04-01")
+    first = workbench("prices", "fetch", "--symbols", ",".join(SYMBOLS), *days, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "5 of 6 symbols are stored" in first.stdout
+    assert "FFF" in first.stdout
+    fake.forget()
+    again = workbench("prices", "fetch", "--symbols", ",".join(SYMBOLS), *days, cwd=tmp_path)
+    assert again.returncode == 0
+    assert fake.chart_requests() == {}
+    shown = workbench("prices", "status", cwd=tmp_path)
+    assert all(symbol in shown.stdout for symbol in SYMBOLS)
+    assert workbench("prices", "verify", cwd=tmp_path).returncode == 0
+    damaged = next((tmp_path / "home" / "prices" / "objects").glob("AAA*"))
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    found = workbench("prices", "verify", cwd=tmp_path)
+    assert found.returncode == 1
+    assert "AAA" in found.stdout
+    healed = workbench("prices", "fetch", "--symbols", "AAA", *days, cwd=tmp_path)
+    assert healed.returncode == 0, healed.stderr
+    assert fake.chart_requests() == {"AAA": 1}
+    assert workbench("prices", "verify", cwd=tmp_path).returncode == 0
+
+
+def test_stocks_can_be_asked_for_without_a_table(fake: FakeYahoo, tmp_path: Path) -> None:
+    served(fake, SYMBOLS)
+    days = ("--start", "2022-02-01", "--end", "2022-03-31")
+    done = workbench("stocks", "AAA", "BBB", "--prices", "yfinance", *days, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "AAA" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["prices", "fetch"], "--symbols"),
+        (["prices", "fetch", "--symbols", ","], "symbols"),
+        (["prices", "fetch", "--symbols", "A", "--start", "2024-02-30"], "start"),
+        (["prices", "fetch", "--symbols", "A", "--start", "2024-02-01", "--end", "2024-01-01"], "start"),
+        (["prices", "fetch", "--symbols", "A", "--engine", "dask"], "engine"),
+        (["backtest", "--prices", "snapshot:none"], "snapshot"),
+        (["backtest", "--prices", "yfinance"], "simulated"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(fake: FakeYahoo, tmp_path: Path, arguments: list[str], word: str) -> None:
+    done = workbench(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert word in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert fake.requests() == []
