@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fake_yahoo import made_up_bars, running_fake
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -58,6 +59,17 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def yahoo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Let commands that ask Yahoo ask a local fake that knows the reader's symbols."""
+    with running_fake() as fake:
+        fake.add(made_up_bars([*(f"OWN{number:03d}" for number in range(1, 86)), "SPY"], start="2020-01-02", days=600))
+        monkeypatch.setenv("WORKBENCH_YAHOO_URL", fake.url)
+        monkeypatch.setenv("WORKBENCH_YAHOO_PER_SECOND", "500")
+        monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
+        yield
+
+
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a line of the README as a shell would, with this interpreter's `workbench`."""
     bin_folder = str(Path(sys.executable).parent)
@@ -72,6 +84,7 @@ def test_the_readme_has_commands() -> None:
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "https://" not in c])
+@pytest.mark.usefixtures("yahoo")
 def test_commands_of_the_readme_run(command: str, project: Path) -> None:
     done = run(command, project)
     assert done.returncode == 0, done.stderr

@@ -1,5 +1,6 @@
 """A study on Yahoo's prices, end to end: real yfinance against a local fake, through the store, the report and the command line."""
 
+import datetime as dt
 import json
 import os
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 from fake_yahoo import FakeYahoo, made_up_bars, real_bars, running_fake
 
 from workbench import StudyConfig, load_market, run_study
+from workbench.market.remote import fetch_in_threads
+from workbench.market.store import PriceStore
 
 SYMBOLS = ["AAA", "BBB", "CCC", "DDD", "EEE", "FFF"]
 DAYS = ("2022-02-01", "2022-03-31")
@@ -144,6 +147,52 @@ def test_prices_are_fetched_shown_and_checked_from_the_command_line(fake: FakeYa
     assert healed.returncode == 0, healed.stderr
     assert fake.chart_requests() == {"AAA": 1}
     assert workbench("prices", "verify", cwd=tmp_path).returncode == 0
+
+
+def test_requests_are_those_that_are_needed_and_no_more(fake: FakeYahoo, tmp_path: Path) -> None:
+    served(fake, SYMBOLS)
+    store = PriceStore(tmp_path / "store")
+    start, end = dt.date(2022, 1, 3), dt.date(2022, 4, 14)
+
+    def requests(last: dt.date) -> set[int]:
+        fake.forget()
+        done = store.ensure(SYMBOLS, start, last, fetch_in_threads)
+        assert {one.status for one in done} == {"ok"}
+        return {fake.chart_requests()[symbol] for symbol in SYMBOLS}
+
+    assert requests(end) == {1}
+    assert requests(end) == {0}
+    for symbol in SYMBOLS:
+        fake.add_day(symbol, "2022-05-10", open=10.0, high=10.0, low=10.0, close=10.0, adj_close=10.0, volume=5.0)
+    assert requests(dt.date(2022, 5, 10)) == {1}
+    for symbol in SYMBOLS:
+        fake.add_day(symbol, "2022-05-11", open=9.0, high=9.0, low=9.0, close=9.0, adj_close=9.0, volume=5.0)
+        fake.pay_dividend(symbol, "2022-05-11", 1.0)
+    assert requests(dt.date(2022, 5, 11)) == {2}
+    for symbol in SYMBOLS:
+        expected = fake.served(symbol, "2022-01-03", "2022-05-11")["adj_close"].to_numpy()
+        assert store.read(symbol).column("adj_close") == pytest.approx(expected, rel=1e-12)
+
+
+def test_eight_processes_that_fetch_overlapping_symbols_ask_once_for_each(fake: FakeYahoo, tmp_path: Path) -> None:
+    names = [f"P{number:02d}" for number in range(16)]
+    fake.add(made_up_bars(names))
+    days = ["--start", "2022-01-03", "--end", "2022-03-01"]
+    commands = [
+        [sys.executable, "-m", "workbench", "prices", "fetch", "--symbols", ",".join(names[k : k + 9]), *days]
+        for k in range(8)
+    ]
+    running = [
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    for process in running:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    assert fake.chart_requests() == dict.fromkeys(names, 1)
+    stored = PriceStore.default().matrix(names)
+    assert stored.symbols == tuple(names)
+    assert PriceStore.default().verify(gaps=False) == []
 
 
 def test_stocks_can_be_asked_for_without_a_table(fake: FakeYahoo, tmp_path: Path) -> None:

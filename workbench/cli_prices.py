@@ -6,16 +6,14 @@ Enters: arguments. Leaves: tables on stdout, progress on stderr. Ctrl-C keeps wh
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workbench.errors import CheckError, ConfigError
 
 if TYPE_CHECKING:
-    from workbench.market.ensure import Ensured, Fetch
+    from workbench.market.ensure import Fetch
 
 YEARS = 5
 """How far back prices are fetched where nothing says from when on."""
@@ -41,7 +39,7 @@ def fetch(
     first = _day("start", start) or first or last.replace(year=last.year - YEARS)
     if first > last:
         raise ConfigError(f"start must not be after end, got {first} and {last}; swap them")
-    from workbench.market.remote import check_priced
+    from workbench.market.remote import check_priced, progress_bar
     from workbench.market.store import PriceStore
 
     asker, store = _fetcher(engine), PriceStore.default()
@@ -129,14 +127,3 @@ def _fetcher(engine: str) -> Fetch:
     from workbench.market.remote import fetch_in_threads
 
     return fetch_in_threads
-
-
-@contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[Ensured], Any]]:
-    """Show on stderr how many symbols are done, where that is a terminal."""
-    import sys
-
-    from tqdm import tqdm  # type: ignore[import-untyped]
-
-    with tqdm(total=total, desc="prices", unit="symbol", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
-        yield lambda one: bar.update()

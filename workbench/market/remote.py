@@ -7,8 +7,10 @@ when Yahoo has changed its history. What could not be priced is in its losses, w
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from workbench.errors import DataError, UnavailableError
 from workbench.losses import Loss
@@ -33,16 +35,23 @@ def fetch_in_threads(requests: Sequence[Request], store: Callable[[Fetched], Non
             store(answer)
 
 
+@contextlib.contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[Ensured], Any]]:
+    """Show on stderr how many symbols are done, where that is a terminal: two requests a second take their time."""
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    with tqdm(total=total, desc="prices", unit="symbol", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+        yield lambda _: bar.update()
+
+
 @dataclass(frozen=True)
 class YFinanceSource:
     """Yahoo's adjusted closes: what the store lacks is fetched, the rest is read.
 
     fetch : asks Yahoo; in threads by default.
-    progress : told of each symbol that is done.
     """
 
     fetch: Fetch = fetch_in_threads
-    progress: Callable[[Ensured], None] | None = None
 
     def load(self, wanted: Wanted | None = None) -> PriceTable:
         """Fetch what is missing, freeze it, and return it.
@@ -58,7 +67,8 @@ class YFinanceSource:
             raise DataError("prices from yfinance need symbols and days: give a sentiment table, or name symbols")
         store = PriceStore.default()
         symbols = [*wanted.symbols, wanted.benchmark]
-        done = store.ensure(symbols, wanted.first, wanted.last, self.fetch, progress=self.progress)
+        with progress_bar(len(set(symbols))) as tick:
+            done = store.ensure(symbols, wanted.first, wanted.last, self.fetch, progress=tick)
         check_priced(done, wanted.benchmark)
         failed = {one.symbol: f"{one.status}: {one.reason}" for one in done if one.status != "ok"}
         name = store.snapshot(symbols, wanted.first, wanted.last, failed)
