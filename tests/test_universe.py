@@ -31,7 +31,7 @@ FREE = StudyConfig(top_n=2, cost_bps=0.0)
 
 def test_the_universe_adds_up_and_names_each_reason() -> None:
     universe = universe_by_month(market_with(without="A", ends={"B": "2024-02-10"}, late={"C": "2024-02-05"}))
-    parts = ["priced", "not_yet_listed", "delisted", "gap", "missing"]
+    parts = ["priced", "not_yet_listed", "delisted", "gap", "not_updated", "missing"]
     assert (universe[parts].sum(axis=1) == universe["requested"]).all()
     assert universe.loc["2024-01", "names"] == "A (missing), C (not yet listed)"
     assert universe.loc["2024-02", "names"] == "A (missing)"

@@ -15,6 +15,7 @@ from fake_yahoo import FakeYahoo, made_up_bars, real_bars, running_fake
 from workbench import StudyConfig, load_market, run_study
 from workbench.market.remote import fetch_in_threads
 from workbench.market.store import PriceStore
+from workbench.universe import universe_by_month
 
 SYMBOLS = ["AAA", "BBB", "CCC", "DDD", "EEE", "FFF"]
 DAYS = ("2022-02-01", "2022-03-31")
@@ -111,6 +112,56 @@ def test_when_everything_fails_the_store_stays_as_it_was(fake: FakeYahoo, tmp_pa
     assert len(done.stderr.strip().splitlines()) == 1
     assert list((tmp_path / "home" / "prices" / "symbols").glob("*")) == []
     assert list((tmp_path / "home" / "prices" / "objects").glob("*")) == []
+
+
+def test_a_symbol_that_could_not_be_updated_is_named_and_not_called_delisted(fake: FakeYahoo, tmp_path: Path) -> None:
+    served(fake, SYMBOLS)
+    sentiment = table(tmp_path, SYMBOLS)
+    names = ",".join([*SYMBOLS, "QQQ"])
+    days = ("--start", "2021-01-01", "--end", "2022-02-20")
+    assert workbench("prices", "fetch", "--symbols", names, *days, cwd=tmp_path).returncode == 0
+    fake.behave("AAA", "broken")
+    fake.behave("BBB", "limited")
+    study = ("--sentiment", sentiment, "--prices", "yfinance", "--top-n", 6)
+    done = workbench("backtest", *study, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    losses = json.loads(done.stdout)["losses"]
+    found = {loss["symbol"]: loss["reason"] for loss in losses if loss["kind"] == "not_updated"}
+    assert set(found) == {"AAA", "BBB"}
+    assert found["AAA"].startswith("error")
+    assert found["BBB"].startswith("limited")
+    assert "2022-02-18" in found["AAA"]
+    name = json.loads(done.stdout)["provenance"]["prices"]
+    universe = universe_by_month(load_market(sentiment, name))
+    assert universe.loc["2022-03", "not_updated"] == 2
+    assert universe.loc["2022-03", "delisted"] == 0
+
+
+def test_when_everybody_fails_old_bars_do_not_pass_for_new_ones(fake: FakeYahoo, tmp_path: Path) -> None:
+    served(fake, SYMBOLS)
+    names = ",".join([*SYMBOLS, "QQQ"])
+    days = ("--start", "2021-01-01", "--end", "2022-02-20")
+    assert workbench("prices", "fetch", "--symbols", names, *days, cwd=tmp_path).returncode == 0
+    for symbol in [*SYMBOLS, "QQQ"]:
+        fake.behave(symbol, "broken")
+    done = workbench("backtest", "--sentiment", table(tmp_path, SYMBOLS), "--prices", "yfinance", cwd=tmp_path)
+    assert done.returncode == 3
+    assert len(done.stderr.strip().splitlines()) == 1
+    fetched = workbench("prices", "fetch", "--symbols", names, "--start", "2021-01-01", cwd=tmp_path)
+    assert fetched.returncode == 3
+
+
+def test_rows_of_an_answer_that_are_no_bars_are_counted(fake: FakeYahoo, tmp_path: Path) -> None:
+    bars = made_up_bars([*SYMBOLS, "QQQ"], days=90)
+    gone = (bars["symbol"] == "CCC") & (bars["date"].astype(str) == "2022-02-15")
+    assert gone.sum() == 1
+    bars.loc[gone, ["open", "high", "low", "close", "adj_close"]] = None
+    fake.add(bars)
+    market = load_market(table(tmp_path, SYMBOLS), "yfinance")
+    found = [(loss.symbol, loss.count, loss.first) for loss in market.losses if loss.kind == "no_close"]
+    assert found == [("CCC", 1, "2022-02-15")]
+    again = load_market(table(tmp_path, SYMBOLS), market.prices.source.name)
+    assert again.losses == market.losses
 
 
 def test_a_benchmark_without_prices_is_one_line(fake: FakeYahoo, tmp_path: Path) -> None:

@@ -35,8 +35,10 @@ def fetch(
 ) -> None:
     """Fetch daily prices from Yahoo into the store; only what is missing is asked for."""
     wanted, first = _wanted(symbols, from_sentiment, benchmark, columns)
-    last = _day("end", end) or dt.datetime.now(dt.UTC).date()
-    first = _day("start", start) or first or last.replace(year=last.year - YEARS)
+    last = _day("end", end) or dt.date.max
+    today = dt.datetime.now(dt.UTC).date()
+    last = min(last, today)
+    first = _day("start", start) or first or last - dt.timedelta(days=365 * YEARS)
     if first > last:
         raise ConfigError(f"start must not be after end, got {first} and {last}; swap them")
     from workbench.market.remote import check_priced, progress_bar
@@ -51,6 +53,9 @@ def fetch(
     typer.echo(
         f"{len(done) - len(failed)} of {len(done)} symbols are stored from {first} to {last}; {fetched} were fetched now"
     )
+    for one in done:
+        if one.status == "ok" and one.reason:
+            typer.echo(f"  {one.symbol:12s} note     {one.reason}")
     for one in failed:
         kept = f"; its bars of earlier end on {one.coverage.last}" if one.priced and one.coverage else ""
         typer.echo(f"  {one.symbol:12s} {one.status:8s} {one.reason}{kept}")
@@ -64,7 +69,8 @@ def status() -> None:
     if not len(frame):
         typer.echo("the price store is empty; fill it: workbench prices fetch --symbols A,B")
         return
-    shown = frame[["symbol", "status", "first", "last", "rows", "currency", "fetched_at", "reason"]]
+    names = "symbol status source_symbol first last rows covered_first covered_last currency fetched_at reason".split()
+    shown = frame[names]
     typer.echo(shown.astype(object).where(shown.notna(), "").to_string(index=False))
 
 
@@ -79,7 +85,10 @@ def verify() -> None:
         typer.echo(f"{finding.kind}{name}: {finding.file}: {finding.detail}")
     damaged = [finding for finding in findings if finding.kind == "damaged"]
     if damaged:
-        raise CheckError(f"{len(damaged)} files of the price store are damaged, named above; fetch these symbols again")
+        raise CheckError(
+            f"{len(damaged)} files of the price store are damaged, named above; "
+            "fetch these symbols again; a snapshot's file cannot be fetched: delete its .json in prices/snapshots to give it up"
+        )
     typer.echo(f"the price store is sound: {len(store.status())} symbols")
 
 

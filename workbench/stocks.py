@@ -80,7 +80,11 @@ def analyze_stocks(
         )
     losses: list[Loss] = []
     found = {symbol: _numbers(prices, symbol, slice(low, high), losses) for symbol in wanted}
-    return StocksResult(found, tuple(losses))
+    known = [loss for loss in prices.losses if loss.symbol in found]
+    # The source's own reason says more than that the table lacks the symbol.
+    named = {loss.symbol for loss in known if loss.kind == "not_priced"}
+    own = [loss for loss in losses if not (loss.kind == "no_prices" and loss.symbol in named)]
+    return StocksResult(found, (*known, *own))
 
 
 def _numbers(prices: PriceTable, symbol: str, rows: slice, losses: list[Loss]) -> dict[str, Any]:

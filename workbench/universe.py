@@ -33,13 +33,15 @@ def universe_by_month(market: Market) -> pd.DataFrame:
     -------
     DataFrame
         Index month "YYYY-MM"; columns requested, priced (a price on a trading day of the month), not_yet_listed (first price
-        later), delisted (last price earlier), gap (prices before and after), missing (no price at all): they add up to
-        requested; and names, the symbols that are not priced with the reason, "ABC (delisted)".
+        later), delisted (last price earlier), gap (prices before and after), not_updated (the source did not answer for
+        the newer ones), missing (no price at all): they add up to requested; and names, the symbols that are not priced
+        with the reason, "ABC (delisted)".
     """
     table, prices = market.sentiment, market.prices
     months = table.days.astype("datetime64[M]")
     price_months = prices.days.astype("datetime64[M]")
     known = ~np.isnan(prices.values)
+    stale = {loss.symbol for loss in market.losses if loss.kind == "not_updated"}
     last_row = known.shape[0] - 1 - known[::-1].argmax(axis=0)
     rows = []
     for month in np.unique(months):
@@ -50,7 +52,10 @@ def universe_by_month(market: Market) -> pd.DataFrame:
             column = int(market.price_columns[code])
             if column >= 0 and inside[column]:
                 continue
-            reasons[table.symbols[code]] = _why(market, column, last_row, month)
+            symbol = table.symbols[code]
+            reason = _why(market, column, last_row, month)
+            # Prices that end because the source did not answer are no sign that the company did.
+            reasons[symbol] = "not_updated" if reason == "delisted" and symbol in stale else reason
         counts = {reason: list(reasons.values()).count(reason) for reason in _REASONS}
         names = ", ".join(f"{symbol} ({reason.replace('_', ' ')})" for symbol, reason in reasons.items())
         priced = len(codes) - len(reasons)
@@ -58,7 +63,7 @@ def universe_by_month(market: Market) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("month")
 
 
-_REASONS = ("not_yet_listed", "delisted", "gap", "missing")
+_REASONS = ("not_yet_listed", "delisted", "gap", "not_updated", "missing")
 
 
 def _why(market: Market, column: int, last_row: npt.NDArray[np.intp], month: np.datetime64) -> str:

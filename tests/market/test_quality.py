@@ -127,9 +127,10 @@ def test_a_large_move_is_listed_unless_it_is_a_split():
         ("large_move", 1, "2023-01-20", "2023-01-20")
     ]
     assert found(table(adj_close=[10.0, 10.0, 14.0, 14.0, 8.4, 8.4])) == []
-    # A gap does not hide the move over it.
+    # A gap does not hide the move over it, and a close without an adjusted one is no price, which is said.
     assert brief(found(table(adj_close=[10.0, np.nan, 20.0, 20.0, 20.0, 20.0]))) == [
-        ("large_move", 1, "2023-01-18", "2023-01-18")
+        ("inconsistent_bar", 1, "2023-01-17", "2023-01-17"),
+        ("large_move", 1, "2023-01-18", "2023-01-18"),
     ]
 
 

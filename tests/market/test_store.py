@@ -280,9 +280,15 @@ def test_an_empty_whole_history_never_replaces_bars(store: PriceStore, source: S
 def test_a_history_that_lost_days_says_so(store: PriceStore, source: Source):
     source.ensure(store, ["A"], FIRST, JAN)
     source.histories["A"] = replace(source.histories["A"], first=FIRST + 7 * DAY)
+    before = store.read("A")
     [done] = source.ensure(store, ["A"], FIRST, FEB)
+    assert (done.status, done.action) == ("error", "failed")
+    assert done.reason.startswith("its history lacks 5 days that are stored")
+    assert store.read("A").days.tolist() == before.days.tolist()
+    [done] = source.ensure(store, ["A"], FIRST, FEB, refresh=True)
     assert done.action == "refetched"
     assert done.reason == "stored days that are not in it any more: 5"
+    assert str(store.read("A").days[0]) > str(before.days[0])
 
 
 def test_an_unanswered_request_and_an_unasked_answer_are_named(store: PriceStore, source: Source):

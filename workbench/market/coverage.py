@@ -60,6 +60,7 @@ class Coverage:
     adjustment_factor : adj_close / close on the first day with a price: the adjustment basis.
     currency, exchange, timezone : as the source names them.
     sha256, size : of the Parquet file; empty and 0 where there is none.
+    notes : rows of the answers that are no bars, (kind, count, first day, last day, reason) each.
     """
 
     symbol: str
@@ -80,6 +81,7 @@ class Coverage:
     timezone: str = ""
     sha256: str = ""
     size: int = 0
+    notes: tuple[tuple[str, int, str, str, str], ...] = ()
 
     @property
     def has_bars(self) -> bool:
@@ -108,6 +110,7 @@ class Coverage:
             read[name] = read[name] and dt.datetime.fromisoformat(read[name])
         for name in ("first", "last", "overlap"):
             read[name] = read[name] and dt.date.fromisoformat(read[name])
+        read["notes"] = tuple(map(tuple, read.get("notes", ())))
         read["covered"] = read["covered"] and DayRange(*map(dt.date.fromisoformat, read["covered"]))
         return cls(**read)
 

@@ -20,7 +20,7 @@ from workbench.errors import ConfigError, DataError
 from workbench.market.bars import bars_of
 from workbench.market.coverage import Coverage, DayRange, Request, missing_range
 from workbench.market.files import show
-from workbench.market.merge import Origin, record_missing, update
+from workbench.market.merge import Notes, Origin, record_missing, update
 from workbench.market.shelf import Shelf, acquire
 
 BATCH = 50
@@ -289,7 +289,16 @@ class _Run:
         try:
             if answer.status != "ok" or answer.bars is None:
                 raise DataError(answer.reason or "the source gave no bars")
-            outcome = update(self.shelf, symbol, bars_of(symbol, answer.bars), request.days, origin, asked_at)
+            outcome = update(
+                self.shelf,
+                symbol,
+                bars_of(symbol, answer.bars),
+                request.days,
+                origin,
+                asked_at,
+                self.refresh,
+                _notes(answer),
+            )
         except DataError as error:
             status = answer.status if answer.status != "ok" else "error"
             self.finish(symbol, status, str(error), "failed", self.shelf.coverage(symbol))
@@ -298,6 +307,8 @@ class _Run:
             if self.sent[symbol] < 2:
                 return [Request(symbol, outcome.request)]
             self.finish(symbol, "error", f"its history kept changing: {outcome.reason}", "failed", outcome.coverage)
+        elif outcome.action == "kept":
+            self.finish(symbol, "error", outcome.reason, "failed", outcome.coverage)
         elif outcome.action == "missing":
             missing.append(_Missing(request, outcome.reason, origin, asked_at))
         else:
@@ -313,6 +324,12 @@ class _Missing(NamedTuple):
     reason: str
     origin: Origin
     asked_at: dt.datetime
+
+
+def _notes(answer: Fetched) -> Notes:
+    """Return the rows of an answer that are no bars; that a session is not over yet is no loss."""
+    noted = [note for note in getattr(answer, "notes", ()) if note.kind != "unfinished_session"]
+    return tuple((note.kind, note.count, note.first, note.last, note.reason) for note in noted)
 
 
 def _origin(answer: Fetched, source: str) -> Origin:

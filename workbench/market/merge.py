@@ -29,6 +29,9 @@ EVENT_ROWS = 10
 _EVENTS = ("dividends", "splits")
 
 
+Notes = tuple[tuple[str, int, str, str, str], ...]
+
+
 @dataclass(frozen=True)
 class Origin:
     """Who delivered bars, under which name, and what the source says of the symbol."""
@@ -45,7 +48,8 @@ class Merged:
     """What is to become of bars that have arrived.
 
     action : "stored" (the first ones), "appended", "unchanged" (no new day), "refetched" (the whole history replaced),
-        "refetch_whole" (nothing is stored; ask for `request`) or "missing" (there were none).
+        "refetch_whole" (nothing is stored; ask for `request`), "kept" (nothing is stored, as days would be lost) or
+        "missing" (there were none).
     bars : what to store, or None.
     """
 
@@ -79,7 +83,9 @@ def within(bars: Bars, days: DayRange) -> Bars:
     return bars[(bars.days >= first) & (bars.days <= last)]
 
 
-def merge(known: Coverage | None, stored: Bars | None, arrived: Bars, asked: DayRange, origin: Origin) -> Merged:
+def merge(
+    known: Coverage | None, stored: Bars | None, arrived: Bars, asked: DayRange, origin: Origin, may_lose: bool = False
+) -> Merged:
     """Decide what becomes of bars that have arrived.
 
     Parameters
@@ -92,6 +98,8 @@ def merge(known: Coverage | None, stored: Bars | None, arrived: Bars, asked: Day
         The days that were asked for.
     origin
         What the source says of the symbol.
+    may_lose
+        Let the arrived history replace the stored one although it lacks days of it.
     """
     if known is None or stored is None or known.covered is None:
         return Merged("stored", arrived) if len(arrived) else Merged("missing", reason="the source has no bars of it")
@@ -100,6 +108,9 @@ def merge(known: Coverage | None, stored: Bars | None, arrived: Bars, asked: Day
         if not len(arrived):
             return Merged("missing", reason="the source has no bars of it any more; those stored are kept")
         gone = int(np.isin(stored.days, arrived.days, invert=True).sum())
+        if gone and not may_lose:
+            reason = f"its history lacks {gone} days that are stored; those are kept, and --refresh replaces them"
+            return Merged("kept", reason=reason)
         return Merged("refetched", arrived, reason=f"stored days that are not in it any more: {gone}" if gone else "")
     reason = _moved(known, stored, arrived, asked, origin)
     if reason:
@@ -167,7 +178,16 @@ def _overlap(bars: Bars) -> dt.date | None:
     return day
 
 
-def update(shelf: Shelf, symbol: str, bars: Bars, asked: DayRange, origin: Origin, fetched_at: dt.datetime) -> Outcome:
+def update(
+    shelf: Shelf,
+    symbol: str,
+    bars: Bars,
+    asked: DayRange,
+    origin: Origin,
+    fetched_at: dt.datetime,
+    may_lose: bool = False,
+    notes: Notes = (),
+) -> Outcome:
     """Store bars that have arrived, unless they show that the stored history has changed.
 
     Parameters
@@ -182,6 +202,10 @@ def update(shelf: Shelf, symbol: str, bars: Bars, asked: DayRange, origin: Origi
         What the source says of the symbol.
     fetched_at
         When the request was sent: days that were not over then are left out, and are not covered.
+    may_lose
+        Let a whole history replace the stored one although stored days are not in it any more.
+    notes
+        Rows of the answer that are no bars; see `Coverage.notes`.
 
     Raises
     ------
@@ -193,14 +217,15 @@ def update(shelf: Shelf, symbol: str, bars: Bars, asked: DayRange, origin: Origi
         finished = last_finished_day(fetched_at, origin.timezone or (known.timezone if known else ""))
         days = DayRange(asked.first, min(asked.last, finished))
         arrived = within(bars, days)
-        merged = merge(known, decode(data) if data else None, arrived, asked, origin)
+        merged = merge(known, decode(data) if data else None, arrived, asked, origin, may_lose)
         dropped = len(bars) - len(arrived)
         if merged.bars is None:
             return Outcome(merged.action, merged.reason, merged.request, known, dropped)
         new = Coverage(symbol, "ok", fetched_at=fetched_at, whole_at=fetched_at, covered=days)
         if merged.action in ("appended", "unchanged") and known is not None:
             new = replace(new, whole_at=known.whole_at, covered=days.joined(known.covered))
-        new = described(new, known or new, merged.bars, origin)
+            notes = tuple(dict.fromkeys((*known.notes, *notes)))
+        new = replace(described(new, known or new, merged.bars, origin), notes=notes)
         return Outcome(merged.action, merged.reason, None, _commit(shelf, known, new, encode(merged.bars)), dropped)
 
 

@@ -122,6 +122,8 @@ def _inconsistent(symbol: str, bars: Bars) -> Iterator[Loss]:
             np.fmin(opened, close) < low - _ROUNDING * np.abs(low)
         )
     yield from _losses("inconsistent_bar", symbol, bars.days[bad], "high and low do not enclose the other prices")
+    unadjusted = ~np.isnan(close) & np.isnan(bars.column("adj_close"))
+    yield from _losses("inconsistent_bar", symbol, bars.days[unadjusted], "no adjusted close beside a close: no price")
 
 
 def _flat(symbol: str, bars: Bars) -> Iterator[Loss]:

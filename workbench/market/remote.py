@@ -7,6 +7,7 @@ when Yahoo has changed its history. What could not be priced is in its losses, w
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from typing import Any
 
 from workbench.errors import DataError, UnavailableError
 from workbench.losses import Loss
-from workbench.market.coverage import Request
+from workbench.market.coverage import Coverage, DayRange, Request
 from workbench.market.ensure import Ensured, Fetch, Fetched
 from workbench.market.files import show
 from workbench.market.quality import check_bars
@@ -78,7 +79,7 @@ class YFinanceSource:
 def check_priced(done: Iterable[Ensured], benchmark: str | None = None) -> None:
     """Raise UnavailableError where nothing was priced, or the benchmark was not."""
     answers = list(done)
-    failed = [one for one in answers if not one.priced]
+    failed = [one for one in answers if one.status != "ok"]
     if len(failed) == len(answers):
         first = failed[0]
         raise UnavailableError(
@@ -88,8 +89,8 @@ def check_priced(done: Iterable[Ensured], benchmark: str | None = None) -> None:
     for one in failed:
         if one.symbol == benchmark:
             raise UnavailableError(
-                f"the benchmark {show(one.symbol)} has no prices at yfinance ({one.status}: {one.reason}); "
-                "try again later, or name another with --benchmark"
+                f"the benchmark {show(one.symbol)} has no new prices at yfinance ({one.status}: {one.reason}); "
+                "try again later, give --prices snapshot:ID, or name another with --benchmark"
             )
 
 
@@ -124,6 +125,25 @@ def _quality(store: PriceStore, snapshot: Snapshot) -> Iterable[Loss]:
 
     for symbol, entry in snapshot.entries.items():
         if entry.has_bars:
+            if entry.reason or entry.status != "ok":
+                first, last = str(entry.first), str(entry.last)
+                reason = f"{entry.reason or entry.status}; its bars of earlier end on {last}"
+                yield Loss("not_updated", None, symbol, 1, first, last, reason)
+            for kind, count, first, last, reason in entry.notes:
+                yield Loss(kind, None, symbol, count, first, last, reason)
             bars = decode(object_bytes(store, snapshot, entry))
             # A price that is no price is in the matrix' own losses already.
-            yield from (loss for loss in check_bars(symbol, bars, entry.exchange) if loss.kind != "bad_price")
+            yield from (
+                loss
+                for loss in check_bars(symbol, bars, entry.exchange, _asked(snapshot, entry))
+                if loss.kind != "bad_price"
+            )
+
+
+def _asked(snapshot: Snapshot, entry: Coverage) -> DayRange | None:
+    """Return the days on which a symbol should have bars: those that were asked for and over, within the snapshot's bounds."""
+    if entry.covered is None:
+        return None
+    first = max(entry.covered.first, snapshot.start or dt.date.min)
+    last = min(entry.covered.last, snapshot.end or dt.date.max)
+    return DayRange(first, last) if first <= last else None

@@ -83,7 +83,7 @@ def take_snapshot(
         for symbol, reason in (reasons or {}).items():
             if symbol in entries:
                 entries[symbol] = replace(entries[symbol], reason=reason)
-        content = {symbol: entry.sha256 or [entry.status, entry.reason] for symbol, entry in entries.items()}
+        content = {symbol: [entry.sha256 or entry.status, entry.reason] for symbol, entry in entries.items()}
         name = sha256(json.dumps([bounds, content], sort_keys=True).encode())[:12]
         path = shelf.folder / SNAPSHOTS / f"{name}.json"
         try:
