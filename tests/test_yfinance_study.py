@@ -3,8 +3,11 @@
 import datetime as dt
 import json
 import os
+import random
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,10 +80,11 @@ def test_a_study_through_yfinance_equals_the_same_study_on_the_file(fake: FakeYa
 
 def test_five_symbols_that_fail_in_five_ways_are_named_and_the_rest_is_priced(fake: FakeYahoo, tmp_path: Path) -> None:
     bad = {"GONE": "gone", "LIMITED": "limited", "BROKEN": "broken", "CUT": "truncated", "VOID": "empty"}
-    served(fake, [*SYMBOLS, *bad])
+    many = [f"A{number:02d}" for number in range(80)]
+    served(fake, [*many, *bad])
     for symbol, kind in bad.items():
         fake.behave(symbol, kind)
-    sentiment = table(tmp_path, [*SYMBOLS, *bad])
+    sentiment = table(tmp_path, [*many, *bad])
     done = workbench(
         "report", "--sentiment", sentiment, "--prices", "yfinance", "--top-n", 8, "-o", "out", cwd=tmp_path
     )
@@ -244,6 +248,34 @@ def test_eight_processes_that_fetch_overlapping_symbols_ask_once_for_each(fake: 
     stored = PriceStore.default().matrix(names)
     assert stored.symbols == tuple(names)
     assert PriceStore.default().verify(gaps=False) == []
+
+
+def test_a_fetch_that_is_killed_at_any_moment_is_completed_by_the_next(fake: FakeYahoo, tmp_path: Path) -> None:
+    names = [f"K{number:02d}" for number in range(12)]
+    fake.add(made_up_bars(names))
+    fetch = ["prices", "fetch", "--symbols", ",".join(names), "--start", "2022-01-03", "--end", "2022-03-01"]
+    whole = PriceStore(tmp_path / "whole")
+    whole.ensure(names, dt.date(2022, 1, 3), dt.date(2022, 3, 1), fetch_in_threads)
+    expected = whole.matrix(names).values.tobytes()
+    moments = random.Random(7)
+    for _ in range(50 if os.environ.get("WORKBENCH_FULL") else 5):
+        shutil.rmtree(tmp_path / "home", ignore_errors=True)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "workbench", *fetch],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        fake.forget()
+        while process.poll() is None and not fake.requests():
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0.0, 0.4))
+        process.kill()
+        process.wait()
+        # A file that was written and not yet named by a manifest may lie there unused; none may be damaged.
+        assert {finding.kind for finding in PriceStore.default().verify(gaps=False)} <= {"unused"}
+        assert workbench(*fetch, cwd=tmp_path).returncode == 0
+        assert PriceStore.default().matrix(names).values.tobytes() == expected
 
 
 def test_stocks_can_be_asked_for_without_a_table(fake: FakeYahoo, tmp_path: Path) -> None:
