@@ -40,6 +40,7 @@ KINDS = {
     "event_without_bar": "days without a closing price that have a dividend or a split",
     "not_updated": "symbols whose newest prices could not be fetched: their bars of earlier are used",
     "missing_trading_day": "days on which the symbol's exchange traded and its bars have none",
+    "no_calendar": "symbols of exchanges whose trading days are not known: gaps are not looked for",
     "bad_price": "prices that are zero, negative or infinite",
     "flat_bar": "bars without volume whose four prices are equal: filled in by the source, nothing was traded",
     "large_move": "days on which the adjusted close moved by more than 40 % without a split",

@@ -21,11 +21,10 @@ PER_SECOND = 4
 @pytest.fixture(scope="module")
 def ray_with_two_workers() -> Iterator[None]:
     """One local Ray for all tests of this folder."""
-    import ray
+    from workbench.cluster.engine import running
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
+    with running(num_cpus=2):
+        yield
 
 
 @pytest.fixture

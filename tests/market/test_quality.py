@@ -59,7 +59,8 @@ def test_a_trading_day_without_a_bar_is_a_gap_and_a_holiday_is_none():
     assert found(gap) == [
         Loss("missing_trading_day", None, "A", 2, "2023-01-18", "2023-01-19", "trading days of XNYS without a bar")
     ]
-    assert found(gap, exchange="ZZZ") == []  # no known calendar: cannot tell
+    [unknown] = found(gap, exchange="ZZZ")  # no known calendar: cannot tell, and says so
+    assert unknown.kind == "no_calendar"
     # London had no holiday on the 16th.
     assert brief(found(table(), exchange="LSE")) == [("missing_trading_day", 1, "2023-01-16", "2023-01-16")]
 

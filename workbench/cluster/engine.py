@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 # `uv run` would ship the whole working directory to every worker.
@@ -22,6 +24,17 @@ from workbench.errors import UnavailableError
 
 _CONNECT_SECONDS = 5.0
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+
+
+def worker_environment(names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the runtime environment that gives workers some environment variables.
+
+    Ray starts workers by a shell line in which it does not quote the interpreter: from a folder with a blank in its name none
+    would ever start, and every task would wait for ever.
+    """
+    quoted = shlex.quote(sys.executable)
+    interpreter = {} if quoted == sys.executable else {"py_executable": quoted}
+    return {"env_vars": dict(names)} | interpreter
 
 
 def _check_reachable(address: str) -> None:
@@ -56,7 +69,9 @@ def running(num_cpus: int | None = None) -> Iterator[None]:
         return
     address = os.environ.get("RAY_ADDRESS") or "local"
     _check_reachable(address)
-    own: dict[str, Any] = {"num_cpus": num_cpus, "include_dashboard": False} if address == "local" else {}
+    own: dict[str, Any] = {}
+    if address == "local":
+        own = {"num_cpus": num_cpus, "include_dashboard": False, "runtime_env": worker_environment({})}
     try:
         ray.init(address=address, **own, **_QUIET)
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import ray
 
-from workbench.cluster.engine import running
+from workbench.cluster.engine import running, worker_environment
 from workbench.errors import UnavailableError
 from workbench.market.coverage import Request
 from workbench.market.ensure import Fetched
@@ -42,7 +42,7 @@ def fetch_on_ray(requests: Sequence[Request], store: Callable[[Fetched], None]) 
         Ray cannot be used, or a batch was lost with its worker.
     """
     names = {name: value for name, value in os.environ.items() if name.startswith("WORKBENCH_")}
-    environment = {"env_vars": names | {"WORKBENCH_HOME": str(home())}}
+    environment = worker_environment(names | {"WORKBENCH_HOME": str(home())})
     with running():
         task = _remote_download_batch.options(runtime_env=environment)
         pending = [task.remote(requests[start : start + BATCH]) for start in range(0, len(requests), BATCH)]

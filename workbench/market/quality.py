@@ -55,10 +55,13 @@ def check_bars(symbol: str, bars: Bars, exchange: str = "", asked: DayRange | No
     Returns
     -------
     list of Loss
-        Kinds `missing_trading_day` (up to three: before the first bar, between, after the last), `bad_price`,
+        Kinds `no_calendar`, `missing_trading_day` (up to three: before the first bar, between, after the last), `bad_price`,
         `inconsistent_bar`, `flat_bar`, `stale_price` and `large_move`; empty if all is well.
     """
     found = list(missing_days(symbol, bars, exchange, asked))
+    if calendar_of(exchange) is None:
+        reason = f"no calendar is known for the exchange {exchange}: missing days cannot be told from holidays"
+        found.append(Loss("no_calendar", None, symbol, len(bars), None, None, reason))
     for check in (_bad, _inconsistent, _flat, _stale, _moved):
         found += check(symbol, bars)
     return found
