@@ -41,7 +41,6 @@ def test_the_universe_adds_up_and_names_each_reason() -> None:
 def test_bounds_equal_the_study_where_nothing_is_missing() -> None:
     market = load_market()
     config = StudyConfig(top_n=3)
-    bounds, _ = return_bounds(config, market, (0.0,))
     complete = load_market(market.sentiment.frame, wide_of(market))
     bounds, affected = return_bounds(config, complete)
     assert affected == 0

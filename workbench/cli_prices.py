@@ -15,9 +15,6 @@ from workbench.errors import CheckError, ConfigError
 if TYPE_CHECKING:
     from workbench.market.ensure import Fetch
 
-YEARS = 5
-"""How far back prices are fetched where nothing says from when on."""
-
 
 def fetch(
     symbols: Annotated[str | None, typer.Option("--symbols", metavar="A,B,...", help="what to fetch")] = None,
@@ -34,14 +31,16 @@ def fetch(
     refresh: Annotated[bool, typer.Option("--refresh", help="ask for the whole history again")] = False,
 ) -> None:
     """Fetch daily prices from Yahoo into the store; only what is missing is asked for."""
+    from workbench.market.load import DEFAULT_DAYS
+    from workbench.market.remote import check_priced, progress_bar
+
     wanted, first = _wanted(symbols, from_sentiment, benchmark, columns)
     last = _day("end", end) or dt.date.max
     today = dt.datetime.now(dt.UTC).date()
     last = min(last, today)
-    first = _day("start", start) or first or last - dt.timedelta(days=365 * YEARS)
+    first = _day("start", start) or first or last - dt.timedelta(days=DEFAULT_DAYS)
     if first > last:
         raise ConfigError(f"start must not be after end, got {first} and {last}; swap them")
-    from workbench.market.remote import check_priced, progress_bar
     from workbench.market.store import PriceStore
 
     asker, store = _fetcher(engine), PriceStore.default()

@@ -61,6 +61,13 @@ def test_a_signal_that_is_not_positive_falls_back_to_equal_by_name() -> None:
     assert "not positive" in reason
 
 
+def test_signal_values_too_large_to_add_fall_back_to_equal_by_name() -> None:
+    weights, reason = scheme_weights("signal", np.array([1.7e308, 1.7e308]), None)
+    assert weights.tolist() == [0.5, 0.5]
+    assert reason is not None
+    assert "too large" in reason
+
+
 def test_signal_weights_are_proportional_to_the_value() -> None:
     weights, reason = scheme_weights("signal", np.array([3.0, 1.0]), None)
     assert weights.tolist() == [0.75, 0.25]

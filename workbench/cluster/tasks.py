@@ -16,8 +16,8 @@ from workbench.errors import UnavailableError
 from workbench.market.coverage import Request
 from workbench.market.ensure import Fetched
 from workbench.market.home import home
-from workbench.market.yahoo import Fetched as Answer
-from workbench.market.yahoo import iter_prices
+from workbench.market.remote import download
+from workbench.market.yahoo_answers import Fetched as Answer
 
 BATCH = 8
 """Symbols of one task: a few seconds of work at two requests a second."""
@@ -26,8 +26,8 @@ TIMEOUT_SECONDS = 900.0
 
 
 def download_batch(requests: Sequence[Request]) -> list[Answer]:
-    """Ask Yahoo for the symbols of one batch, each on its own days; the order is that of arrival."""
-    return list(iter_prices([(request.symbol, request.days.first, request.days.last) for request in requests]))
+    """Ask Yahoo for the symbols of one batch; the order is that of arrival."""
+    return list(download(requests))
 
 
 _remote_download_batch = ray.remote(max_retries=1)(download_batch)

@@ -25,6 +25,8 @@ from workbench.market.tables import Market, PriceTable, SentimentTable, Wanted
 
 DEFAULT_BENCHMARK = "QQQ"
 SIMULATED_BENCHMARK = "SIMIDX"
+DEFAULT_DAYS = 5 * 365
+"""How far back prices are asked for where nothing says from when on."""
 HISTORY_DAYS = 400
 """How many days before a table's first row prices are asked for: look-backs of up to a year."""
 
@@ -146,7 +148,7 @@ def wanted_prices(symbols: Sequence[str], benchmark: str, bounds: Mapping[str, A
     today = dt.datetime.now(dt.UTC).date()
     first, last = (parse_bound(field, bounds.get(field)) for field in ("start", "end"))
     last = min(last or today, today)
-    return Wanted(tuple(symbols), benchmark, first or last - dt.timedelta(days=5 * 365), last)
+    return Wanted(tuple(symbols), benchmark, first or last - dt.timedelta(days=DEFAULT_DAYS), last)
 
 
 def is_simulated(symbols: tuple[str, ...]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,17 +21,20 @@ from workbench.market.files import show
 from workbench.market.quality import check_bars
 from workbench.market.snapshots import Snapshot, object_bytes
 from workbench.market.store import PriceStore
-from workbench.market.tables import InputFile, PriceTable, Wanted
+from workbench.market.tables import SNAPSHOT, InputFile, PriceTable, Wanted
+from workbench.market.yahoo_answers import Fetched as Answer
 
-SNAPSHOT = "snapshot:"
+
+def download(requests: Sequence[Request]) -> Generator[Answer, None, None]:
+    """Ask Yahoo for some symbols, each on its own days; yield the answers as they arrive."""
+    from workbench.market.yahoo import iter_prices
+
+    return iter_prices([(request.symbol, request.days.first, request.days.last) for request in requests])
 
 
 def fetch_in_threads(requests: Sequence[Request], store: Callable[[Fetched], None]) -> None:
     """Ask Yahoo for some symbols in threads of this process; each answer is stored as it arrives."""
-    from workbench.market.yahoo import iter_prices
-
-    asked = [(request.symbol, request.days.first, request.days.last) for request in requests]
-    with contextlib.closing(iter_prices(asked)) as answers:
+    with contextlib.closing(download(requests)) as answers:
         for answer in answers:
             store(answer)
 

@@ -39,18 +39,7 @@ __all__ = [
 
 
 class PriceStore(Shelf):
-    """The stored bars of all symbols, in one folder.
-
-    Parameters
-    ----------
-    folder
-        Made if it is not there.
-
-    Raises
-    ------
-    ConfigError
-        The folder cannot be made, or a newer workbench wrote it (exit code 2).
-    """
+    """The stored bars of all symbols, in one folder; a `Shelf` with everything that can be done with it."""
 
     @classmethod
     def default(cls) -> PriceStore:

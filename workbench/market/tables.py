@@ -22,6 +22,9 @@ Days = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 
+SNAPSHOT = "snapshot:"
+"""How the name of a snapshot of the price store begins."""
+
 
 @dataclass(frozen=True)
 class InputFile:

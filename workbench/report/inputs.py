@@ -20,13 +20,13 @@ import pandas as pd
 
 from workbench.errors import DataError, WorkbenchError
 from workbench.market.files import PACKAGE_DATA, find_input, read_input
-from workbench.market.tables import InputFile, Market
+from workbench.market.prices import price_source
+from workbench.market.tables import SNAPSHOT, InputFile, Market
 from workbench.market.typed import losses_metadata
 
 Role = Literal["sentiment", "prices"]
 ROLES: tuple[Role, ...] = ("sentiment", "prices")
 PACKAGED = "package:"
-SNAPSHOT = "snapshot:"
 GZIP_MAGIC = b"\x1f\x8b"
 _KEYWORDS: dict[Role, str] = {"sentiment": "sentiment_data.csv", "prices": "simulated"}
 _PACKAGED_FILES: dict[Role, tuple[Path, ...]] = {
@@ -66,8 +66,6 @@ class StoredInput:
 
 def snapshot_sha256(name: str) -> str:
     """Return the hash of a snapshot's prices, all its files checked; DataError or UnavailableError where they are not there."""
-    from workbench.market.prices import price_source
-
     return price_source(name).load().source.sha256
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import ConfigError, DataError, UnavailableError, WorkbenchError
-from workbench.report.inputs import PACKAGED, ROLES, SNAPSHOT, Role, StoredInput, sha256_of, snapshot_sha256
+from workbench.market.tables import SNAPSHOT
+from workbench.report.inputs import PACKAGED, ROLES, Role, StoredInput, sha256_of, snapshot_sha256
 from workbench.report.jupyter import kernel_environment, plugins
 from workbench.report.parameters import assignments, read_notebook, source_of, tags_of
 
