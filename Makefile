@@ -6,6 +6,7 @@ OUT ?= reports
 PYTHON ?= python3
 PYTEST_ARGS ?=
 LOCK_ARGS ?=
+EXTRAS ?=
 UV_VERSION := 0.13.9
 
 # Without bytecode every import takes three times as long.
@@ -13,6 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export HYPOTHESIS_STORAGE_DIRECTORY := $(VENV)/.cache/hypothesis
 export MYPY_CACHE_DIR := $(VENV)/.cache/mypy
 export RUFF_CACHE_DIR := $(VENV)/.cache/ruff
+export NUMBA_CACHE_DIR := $(abspath $(VENV))/.cache/numba
 
 .DEFAULT_GOAL := help
 .PHONY: help venv report test lint notebooks lock clean
@@ -20,10 +22,10 @@ export RUFF_CACHE_DIR := $(VENV)/.cache/ruff
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo 'Settings: VENV=$(VENV) (virtual environment)  OUT=$(OUT) (reports)  PYTHON=$(PYTHON)'
-	@echo '          PYTEST_ARGS="-n 2"  LOCK_ARGS=--upgrade'
+	@echo '          PYTEST_ARGS="-n 2"  LOCK_ARGS=--upgrade  EXTRAS=transformers (for venv)'
 
 venv: ## make or refresh the virtual environment
-	@sh .ci/venv "$(VENV)" "$(PYTHON)"
+	@sh .ci/venv "$(VENV)" "$(PYTHON)" "$(EXTRAS)"
 
 report: venv ## render the report of the shipped data into OUT
 	@"$(VENV)/bin/workbench" report -o "$(OUT)"
@@ -41,15 +43,23 @@ lint: venv ## check style, format and types
 notebooks: venv ## run the committed notebooks and store their outputs
 	@"$(VENV)/bin/python" .ci/notebooks.py
 
-lock: ## resolve requirements.lock and environment.yml anew
+lock: ## resolve requirements.lock, requirements-transformers.lock and environment.yml anew
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	"$(PYTHON)" -m venv "$$folder/venv"; \
 	"$$folder/venv/bin/python" -m pip install --disable-pip-version-check -q uv==$(UV_VERSION); \
-	"$$folder/venv/bin/uv" pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --all-extras \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --annotation-style line \
-		--custom-compile-command 'make lock' $(LOCK_ARGS) -o requirements.lock pyproject.toml; \
+	compile() { \
+		"$$folder/venv/bin/uv" pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+			--generate-hashes --no-emit-index-url --no-emit-find-links --annotation-style line \
+			--custom-compile-command 'make lock' $(LOCK_ARGS) "$$@"; \
+	}; \
+	compile --extra test -o requirements.lock pyproject.toml; \
+	"$(PYTHON)" -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		print(*project["optional-dependencies"]["transformers"], sep="\n")' | \
+		compile --constraint requirements.lock -o requirements-transformers.lock -; \
 	"$$folder/venv/bin/python" .ci/environment.py; \
-	echo "workbench: $$(grep -c '^[A-Za-z0-9._-]*==' requirements.lock) packages locked"
+	for lock in requirements.lock requirements-transformers.lock; do \
+		echo "workbench: $$(grep -c '^[A-Za-z0-9._-]*==' $$lock) packages in $$lock"; \
+	done
 
 clean: ## remove the virtual environment and all caches; reports stay
 	@if [ -d "$(VENV)/.workbench" ]; then rm -rf "$(VENV)"; fi

@@ -8,15 +8,28 @@ import numpy as np
 import pandas as pd
 
 
-def study(sentiment: pd.DataFrame, prices: pd.DataFrame, top_n: int = 5, lag: int = 1, cost_bps: float = 10.0) -> dict:
-    """Run one study on the table and a wide frame of adjusted closes (index date, columns symbol, QQQ among them)."""
-    kept = sentiment[(sentiment["twitterLikes"] > 20) & (sentiment["twitterComments"] > 10)].copy()
+def select(sentiment: pd.DataFrame, top_n: int, min_likes: int, min_comments: int) -> pd.DataFrame:
+    """Return the selected (period, symbol, value), best first within a period."""
+    kept = sentiment[(sentiment["twitterLikes"] > min_likes) & (sentiment["twitterComments"] > min_comments)].copy()
     kept["value"] = kept["twitterComments"] / kept["twitterLikes"]
     kept["period"] = kept["date"].dt.to_period("M")
     means = kept.groupby(["period", "symbol"])["value"].mean().reset_index()
     means = means.sort_values(["period", "value", "symbol"], ascending=[True, False, True])
-    chosen = means.groupby("period").head(top_n)
+    return means.groupby("period").head(top_n)
 
+
+def study(
+    sentiment: pd.DataFrame,
+    prices: pd.DataFrame,
+    top_n: int = 5,
+    lag: int = 1,
+    cost_bps: float = 10.0,
+    drift: bool = True,
+    min_likes: int = 20,
+    min_comments: int = 10,
+) -> dict:
+    """Run one study on the table and a wide frame of adjusted closes (index date, columns symbol, QQQ among them)."""
+    chosen = select(sentiment, top_n, min_likes, min_comments)
     days = prices.index
     filled = prices.ffill()
     rebalances = []
@@ -32,12 +45,18 @@ def study(sentiment: pd.DataFrame, prices: pd.DataFrame, top_n: int = 5, lag: in
         buyable = [symbol for symbol in symbols if pd.notna(prices[symbol].iloc[trade])]
         target = pd.Series(1.0 / len(buyable), index=buyable)
         turnover = target.subtract(before, fill_value=0.0).abs().sum()
-        growth = filled[buyable].iloc[trade : end + 1] / filled[buyable].iloc[trade]
-        wealth = growth.mul(target).sum(axis=1)
-        gross = wealth.pct_change().iloc[1:]
+        window = filled[buyable].iloc[trade : end + 1]
+        if drift:
+            growth = window / window.iloc[0]
+            wealth = growth.mul(target).sum(axis=1)
+            gross = wealth.pct_change().iloc[1:]
+            before_next = target * growth.iloc[-1] / wealth.iloc[-1]
+        else:
+            gross = window.pct_change().iloc[1:].mul(target).sum(axis=1)
+            before_next = target * (window.iloc[-1] / window.iloc[-2]) / (1 + gross.iloc[-1])
         net = gross.copy()
         net.iloc[0] = (1 - cost_bps / 10_000 * turnover) * (1 + net.iloc[0]) - 1
-        before = target * growth.iloc[-1] / wealth.iloc[-1]
+        before = before_next
         turnovers.append(turnover)
         pieces.append(pd.DataFrame({"gross": gross, "net": net}))
     returns = pd.concat(pieces)

@@ -5,13 +5,15 @@ Nothing here is fast and nothing is shared with `workbench`, so an error would h
 go unseen.
 
 Enters: sentiment rows as dicts, prices as {symbol: {day: price}}, the benchmark's name, knobs as a dict. Leaves: a
-`Reference`.
+`Reference`. Only the models behind optimised weights are not written a second time here: they are handed in, and what
+they are shown (whose returns, over which days) is the reference's own.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import pairwise
@@ -19,6 +21,8 @@ from typing import Any
 
 Row = dict[str, Any]
 Prices = dict[str, dict[date, float]]
+# (weighting, a list of returns per day, highest weight, daily risk-free rate) -> weights, or None: no answer
+Optimise = Callable[[str, list[list[float]], float, float], list[float] | None]
 
 DEFAULTS: dict[str, Any] = {
     "signal": "engagement_ratio",
@@ -170,7 +174,7 @@ def capped(weights: dict[str, float], cap: float) -> dict[str, float]:
 
 
 def scheme_weights(
-    candidate: Candidate, knobs: dict[str, Any], filled: dict[str, list[float | None]]
+    candidate: Candidate, knobs: dict[str, Any], filled: dict[str, list[float | None]], optimise: Optimise | None
 ) -> tuple[dict[str, float], bool]:
     """Return weights that sum to 1 over the selection, and whether they are the fallback to equal ones."""
     selected = candidate.selected
@@ -182,20 +186,32 @@ def scheme_weights(
             return equal, True
         total = math.fsum(candidate.values[symbol] for symbol in selected)
         return {symbol: candidate.values[symbol] / total for symbol in selected}, False
-    assert knobs["weighting"] == "inverse_volatility"
+    returns = {symbol: look_back(symbol, candidate.e0, knobs["lookback_days"], filled) for symbol in selected}
+    if any(days is None for days in returns.values()):
+        return equal, True
+    if knobs["weighting"] != "inverse_volatility":
+        assert optimise is not None
+        by_day = [list(day) for day in zip(*returns.values(), strict=True)]
+        daily = (1 + knobs["risk_free_rate"]) ** (1 / YEAR) - 1
+        weights = optimise(knobs["weighting"], by_day, knobs["max_weight"], daily)
+        return (equal, True) if weights is None else (dict(zip(selected, weights, strict=True)), False)
     inverse = {}
-    first = candidate.e0 - knobs["lookback_days"]
     for symbol in selected:
-        # L returns need L + 1 prices: those at e0-L .. e0, the first of them known (filled) at e0-L.
-        if symbol not in filled or first < 0 or filled[symbol][first] is None:
-            return equal, True
-        window = filled[symbol][first : candidate.e0 + 1]
-        sigma = deviation([after / before - 1 for before, after in pairwise(window)])
+        sigma = deviation(returns[symbol])
         if sigma is None or sigma <= TINY:
             return equal, True
         inverse[symbol] = 1 / sigma
     total = math.fsum(inverse.values())
     return {symbol: weight / total for symbol, weight in inverse.items()}, False
+
+
+def look_back(symbol: str, e0: int, length: int, filled: dict[str, list[float | None]]) -> list[float] | None:
+    """Return a symbol's `length` returns up to e0; None where its prices do not reach back that far."""
+    # L returns need L + 1 prices: those at e0-L .. e0, the first of them known (filled) at e0-L.
+    first = e0 - length
+    if symbol not in filled or first < 0 or filled[symbol][first] is None:
+        return None
+    return [after / before - 1 for before, after in pairwise(filled[symbol][first : e0 + 1])]
 
 
 def available_weights(before: dict[str, float], has_price: dict[str, bool], knobs: dict[str, Any]) -> dict[str, float]:
@@ -204,6 +220,8 @@ def available_weights(before: dict[str, float], has_price: dict[str, bool], knob
     if knobs["missing"] == "cash" or len(kept) == len(before) or not kept:
         return kept
     total, left = math.fsum(before.values()), math.fsum(kept.values())
+    if left == 0:  # an optimiser gave all to what cannot be bought: nothing has a share in it
+        return {}
     return capped({symbol: weight * total / left for symbol, weight in kept.items()}, knobs["max_weight"])
 
 
@@ -297,7 +315,9 @@ def joint_numbers(net: list[float], benchmark: list[float], risk_free_rate: floa
 # --- the study --------------------------------------------------------------------------------------------------------
 
 
-def reference_study(rows: list[Row], prices: Prices, benchmark: str, config: dict[str, Any]) -> Reference:
+def reference_study(
+    rows: list[Row], prices: Prices, benchmark: str, config: dict[str, Any], optimise: Optimise | None = None
+) -> Reference:
     """Run METHOD on the rows and prices; `config` holds StudyConfig's knobs by name, and optionally `start` and `end`."""
     knobs = DEFAULTS | config
     result = Reference()
@@ -361,7 +381,7 @@ def reference_study(rows: list[Row], prices: Prices, benchmark: str, config: dic
     executed: list[tuple[Candidate, dict[str, float]]] = []
     last = len(days) - 1
     for candidate in survivors:
-        scheme, fell_back = scheme_weights(candidate, knobs, filled)
+        scheme, fell_back = scheme_weights(candidate, knobs, filled, optimise)
         if fell_back:
             result.losses["weights_fallback", candidate.label, None] = (None, None, 0)
         target = capped(scheme, knobs["max_weight"])

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from datetime import date
+from itertools import accumulate
 from typing import Any
 
 import pytest
 from reference import OWN_NUMBERS, reference_study
-from test_reference import BENCHMARK, assert_agrees, assert_losses_agree, assert_reconciles, run
+from test_reference import BENCHMARK, assert_agrees, assert_losses_agree, assert_reconciles, optimise, run
 
 # January's last trading day is Friday the 29th; the 30th and 31st are a weekend that still belongs to January's signal.
 JANUARY = ["2021-01-28", "2021-01-29"]
@@ -42,7 +43,7 @@ def study(
     # Costs off unless a test is about them; top_n no larger than the table.
     knobs = {"cost_bps": 0.0, "top_n": min(5, len({row["symbol"] for row in rows}))} | knobs
     result = run(rows, prices, knobs)
-    expected = reference_study(rows, prices, BENCHMARK, knobs)
+    expected = reference_study(rows, prices, BENCHMARK, knobs, optimise)
     assert_agrees(result, expected)
     assert_reconciles(result, expected, knobs["cost_bps"])
     assert_losses_agree(result, expected)
@@ -235,6 +236,65 @@ def test_inverse_volatility_uses_the_returns_up_to_the_signal_only() -> None:
     result = study(rows, days, closes, weighting="inverse_volatility", lookback_days=4)
     assert only_weights(result) == {"A": 0.5, "B": 0.5}
     assert "weights_fallback" in {kind for kind, _, _ in kinds(result)}
+
+
+# 27 returns ending on 01-29, in per cent. A: 0.07 every day, but 2.07 and -1.93 on two of them. B: 0.06, but 1.06 and -0.94 on two
+# others. So the sample covariance is 2/27 of 4 and 1 on the diagonal, 0 off it. OAS shrinks by (17 + 25) / (28 (17 - 25/2)) = 1/3,
+# where 17 is the trace of the square and 25 the square of the trace: 4 becomes 8/3 + 2.5/3 = 3.5, and 1 becomes 2/3 + 2.5/3 = 1.5.
+OPTIMISED_DAYS = [f"2020-12-{day}" for day in (23, 24, 25, 28, 29, 30, 31)]
+OPTIMISED_DAYS += [f"2021-01-{day:02d}" for day in range(1, 30) if date(2021, 1, day).weekday() < 5]
+OPTIMISED_DAYS += ["2021-02-01", "2021-02-02"]
+OPTIMISED_ROWS = [("2021-01-04", "A", 30), ("2021-01-04", "B", 30)]
+
+
+def optimised_closes(drift_b: float = 0.06) -> dict[str, list[float | None]]:
+    moves = {"A": [0.07] * 27, "B": [drift_b] * 27}
+    for name, day, jump in (("A", 3, 2.0), ("A", 4, -2.0), ("B", 9, 1.0), ("B", 10, -1.0)):
+        moves[name][day] += jump
+    # What comes on the day of the trade is too late to count.
+    walks = {name: [*accumulate(steps, lambda p, r: p * (1 + r / 100), initial=100.0)] for name, steps in moves.items()}
+    return {"A": [*walks["A"], 500, 500], "B": [*walks["B"], 1, 1], BENCHMARK: [1.0] * 30}
+
+
+OPTIMISED = {
+    # Uncorrelated, so in proportion to 1 / variance: 1/3.5 to 1/1.5.
+    "min_variance": 0.3,
+    # Two clusters of one: the same.
+    "hrp": 0.3,
+    # In proportion to 1 / standard deviation.
+    "risk_parity": 1.5**0.5 / (1.5**0.5 + 3.5**0.5),
+    # In proportion to mean / variance: 0.07/3.5 to 0.06/1.5, 1 to 2.
+    "max_sharpe": 1 / 3,
+    # 5 % of 27 days are 1.35: the worst day and 0.35 of the second. With w in A they lose 2w and 1 - w. Below w = 1/3 more in A
+    # means less, as the sum falls by 1 - 0.35 * 2; above it rises by 2 - 0.35.
+    "min_cvar": 1 / 3,
+}
+
+
+@pytest.mark.parametrize("weighting", OPTIMISED)
+def test_optimised_weights_of_two_uncorrelated_symbols(weighting: str) -> None:
+    in_a, closes = OPTIMISED[weighting], optimised_closes()
+    result = study(OPTIMISED_ROWS, OPTIMISED_DAYS, closes, weighting=weighting, lookback_days=27)
+    assert only_weights(result) == pytest.approx({"A": in_a, "B": 1 - in_a}, abs=1e-6)
+    assert not {kind for kind, _, _ in kinds(result)} & {"weights_fallback"}
+    # All want more than 0.6 of B.
+    result = study(OPTIMISED_ROWS, OPTIMISED_DAYS, closes, weighting=weighting, lookback_days=27, max_weight=0.6)
+    assert only_weights(result) == pytest.approx({"A": 0.4, "B": 0.6}, abs=1e-8)
+    # 28 returns would need a price on 12-22, and there is none: equal weights, and said so.
+    result = study(OPTIMISED_ROWS, OPTIMISED_DAYS, closes, weighting=weighting, lookback_days=28)
+    assert only_weights(result) == {"A": 0.5, "B": 0.5}
+    (reason,) = result.losses.loc[result.losses["kind"] == "weights_fallback", "reason"]
+    assert reason == f"{weighting} fell back to equal: a selected symbol has no price before the look-back begins"
+
+
+def test_weight_of_a_symbol_without_a_price_is_cash_where_an_optimiser_gave_the_others_nothing() -> None:
+    # B loses 0.06 % a day, so the best ratio is all in A, and pro rata to 0 B's share of what A cannot hold is 0.
+    closes = optimised_closes(drift_b=-0.06)
+    result = study(OPTIMISED_ROWS, OPTIMISED_DAYS, closes, weighting="max_sharpe", lookback_days=27)
+    assert only_weights(result) == {"A": 1.0}
+    closes["A"][28] = None
+    result = study(OPTIMISED_ROWS, OPTIMISED_DAYS, closes, weighting="max_sharpe", lookback_days=27)
+    assert only_weights(result) == {}
 
 
 # --- prices that come and go ------------------------------------------------------------------------------------------

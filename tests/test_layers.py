@@ -25,10 +25,13 @@ LAYERS = [
     "losses",
     "registry",
     "config",
-    "execution",
+    "progress",
+    "workers",  # processes of this machine, ...
+    "execution",  # ... and where work runs
     "market.*",
     "core.*",
     "plan",  # the steps of a study: ranking and holding, ...
+    "questions",
     "evaluate",
     "universe",
     "stocks",
@@ -36,15 +39,21 @@ LAYERS = [
     "accounting",
     "published",
     "study",  # ... and the one call
-    "sweep",
+    "sweep.*",
+    "batch",
     "report.*",
     "ledger",
     "cluster.*",
-    "options cli_prices",
-    "api cli dashboard lab",
+    "engines",  # the place where a name becomes an engine
+    "calls",  # ... and the calls that take one
+    "session",
+    "scaling",
+    "api.*",
+    "options cli_prices cli_ray cli_score cli_serve cli_sweep",
+    "cli dashboard lab",
     "__main__",
 ]
-ALONE = {"core.*", "api cli dashboard lab"}  # rows whose modules do not import each other
+ALONE = {"core.*", "cli dashboard lab"}  # rows whose modules do not import each other
 HEAVY = ("ray", "skfolio", "yfinance", "streamlit", "papermill", "pandas", "numpy", "pyarrow", "pydantic", "plotly")
 
 

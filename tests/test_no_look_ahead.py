@@ -21,6 +21,7 @@ from test_reference import BENCHMARK, WEIGHTINGS, Case, cases, random_row, run
 
 import workbench.plan
 from workbench import register_signal, registry
+from workbench.core.optimisation import OPTIMISERS
 from workbench.errors import ConfigError
 
 EXAMPLES = settings(
@@ -204,6 +205,36 @@ def steady_case(**knobs: Any) -> Case:
     }
     plain = {"min_likes": 0, "min_comments": 0, "top_n": 1, "rebalance": "monthly", "execution_lag": 1}
     return Case(rows, prices, plain | knobs)
+
+
+@pytest.mark.parametrize("weighting", OPTIMISERS)
+def test_optimised_targets_and_their_returns_do_not_depend_on_later_rows_and_prices(weighting: str) -> None:
+    case = steady_case(weighting=weighting, top_n=2, lookback_days=15)
+    assert (case.run().rebalances["weighting"] == weighting).sum() >= 2  # the others fell back to equal weights
+    for seed in range(6):
+        assert check_targets(case, random.Random(seed)) == 3
+        assert check_returns(case, random.Random(seed)) > 0
+
+    @settings(EXAMPLES, max_examples=4)
+    @given(case=cases(weighting), dice=st.integers(0, 2**32 - 1).map(random.Random))
+    def check(case: Case, dice: random.Random) -> None:
+        check_targets(case, dice)
+        check_returns(case, dice)
+
+    check()
+
+
+def test_checkers_catch_weights_that_look_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = workbench.plan.look_back
+
+    def ahead(market: Any, columns: Any, decision: int, lookback_days: int) -> Any:
+        return honest(market, columns, min(decision + 10, len(market.prices.days) - 1), lookback_days)
+
+    monkeypatch.setattr(workbench.plan, "look_back", ahead)
+    for checker in (check_targets, check_returns):
+        with pytest.raises(AssertionError):
+            for seed in range(20):
+                checker(steady_case(weighting="hrp", top_n=2, lookback_days=15), random.Random(seed))
 
 
 def test_with_a_lag_nothing_after_the_trade_matters_and_without_one_the_checker_finds_what_does() -> None:

@@ -17,6 +17,7 @@ from workbench.report.verify import verify_report
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
 DATA = {"sentiment", "prices", "benchmark", "start", "end", "columns", "allow_mixed_data"}
+OWN = {"engine", "grid", "slow_grid", "fast_grid", "most_workers"}
 MOST_LINES = 8
 
 
@@ -29,8 +30,9 @@ def is_parameters(cell: dict[str, Any]) -> bool:
     return "parameters" in cell["metadata"].get("tags", [])
 
 
-def test_the_three_notebooks_are_there() -> None:
-    assert {"01_data_quality.ipynb", "03_backtest.ipynb", "portfolio_report.ipynb"} <= set(NOTEBOOKS)
+def test_the_notebooks_are_there() -> None:
+    expected = {"01_data_quality", "03_backtest", "04_parameter_sweep", "05_ray_scaling", "portfolio_report"}
+    assert {f"{name}.ipynb" for name in expected} <= set(NOTEBOOKS)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -46,8 +48,8 @@ def test_every_code_cell_is_executed_and_none_failed(name: str) -> None:
 def test_parameters_are_fields_of_a_study_with_their_types_and_defaults(name: str) -> None:
     fields = StudyConfig.model_fields
     found = notebook_parameters(FOLDER / name)
-    assert set(found) <= set(fields) | DATA
-    assert set(found) >= DATA
+    assert set(found) <= set(fields) | DATA | OWN
+    assert set(found) >= DATA | {"engine"}
     source = next(cell["text"] for cell in cells_of(name, "code") if is_parameters(cell))
     for statement in ast.parse(source).body:
         assert isinstance(statement, ast.AnnAssign), "every parameter has a type"
@@ -62,7 +64,9 @@ def test_parameters_are_fields_of_a_study_with_their_types_and_defaults(name: st
 
 
 def test_the_report_takes_every_parameter_of_a_study() -> None:
-    assert set(notebook_parameters(FOLDER / "portfolio_report.ipynb")) == set(StudyConfig.model_fields) | DATA
+    assert set(notebook_parameters(FOLDER / "portfolio_report.ipynb")) == set(StudyConfig.model_fields) | DATA | {
+        "engine"
+    }
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -12,20 +12,25 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
+    from workbench.calls import run_sweep
     from workbench.config import StudyConfig
     from workbench.market.load import load_market
     from workbench.market.tables import Market
     from workbench.registry import register_signal
     from workbench.report.run import render_report
     from workbench.result import StudyResult
+    from workbench.session import Session
     from workbench.study import reproduce_published, run_study
+    from workbench.sweep.result import SweepResult
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Market",
+    "Session",
     "StudyConfig",
     "StudyResult",
+    "SweepResult",
     "WorkbenchError",
     "__version__",
     "load_market",
@@ -33,17 +38,21 @@ __all__ = [
     "render_report",
     "reproduce_published",
     "run_study",
+    "run_sweep",
 ]
 
 _MODULES = {
     "Market": "workbench.market.tables",
+    "Session": "workbench.session",
     "StudyConfig": "workbench.config",
     "StudyResult": "workbench.result",
+    "SweepResult": "workbench.sweep.result",
     "load_market": "workbench.market.load",
     "register_signal": "workbench.registry",
     "render_report": "workbench.report.run",
     "reproduce_published": "workbench.study",
     "run_study": "workbench.study",
+    "run_sweep": "workbench.calls",
 }
 
 

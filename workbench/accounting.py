@@ -102,7 +102,9 @@ def _targets(config: StudyConfig, market: Market, targets: list[Target]) -> Iter
         if target.available.all():
             continue
         day = str(market.prices.days[target.slot.trade])
-        goes = "stays in cash" if config.missing == "cash" else "goes to the others"
+        goes = "goes to the others"
+        if config.missing == "cash" or not np.any(target.weights > 0):  # an optimiser may have given the others nothing
+            goes = "stays in cash"
         for position in np.flatnonzero(~target.available):
             why = "has no price that day" if target.columns[position] >= 0 else "is not in the price table"
             reason = f"{why}; its weight {goes}"

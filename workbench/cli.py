@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import workbench
-from workbench import cli_prices
+from workbench import cli_prices, cli_ray, cli_score, cli_sweep
 from workbench.errors import CheckError, ConfigError, WorkbenchError
 from workbench.options import Command, with_options
 
 if TYPE_CHECKING:
     from workbench.report.parameters import Parameter
 
-WITH_STUDY = ("report", "backtest")
+WITH_STUDY = ("report", "backtest", "sweep")
 WITH_DATA = (*WITH_STUDY, "stocks")
 
 
@@ -37,12 +37,21 @@ def report(
     ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="where the files go")] = Path("reports"),
     notebook: Annotated[
-        str, typer.Option("--notebook", metavar="NAME|FILE", help="which notebook")
-    ] = "portfolio_report",
+        str | None, typer.Option("--notebook", metavar="NAME|FILE", help="which notebook [default: portfolio_report]")
+    ] = None,
+    matrix: Annotated[
+        Path | None,
+        typer.Option("--matrix", metavar="FILE", help="many reports and a page that compares them: studies in YAML"),
+    ] = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="with --matrix: make reports anew that are there")] = False,
+    engine: Annotated[
+        str | None, typer.Option("--engine", metavar="auto|local|ray", help="what runs the work [default: auto]")
+    ] = None,
 ) -> None:
     """Run a notebook and write its report.
 
-    A page (.html), the executed notebook (.ipynb) and a .json file side by side. Prints the path of the page.
+    A page (.html), the executed notebook (.ipynb) and a .json file side by side. Prints the path of the page; with --matrix that of
+    the page that compares the studies of the file, for which the other options are defaults.
     """
     given = dict(options)
     for text in parameter or []:
@@ -52,12 +61,45 @@ def report(
         if name in given:
             raise ConfigError(f"{name} must be given once, got it twice")
         given[name] = value
-    from workbench.report.run import failure_line, run_report
+    if matrix is not None:
+        _report_matrix(matrix, given, notebook, out, refresh, engine)
+        return
+    if refresh:
+        raise ConfigError("--refresh must come with --matrix; a single report is always made anew")
+    from workbench.calls import run_report
+    from workbench.report.run import DEFAULT_NOTEBOOK, failure_line
 
-    run = run_report(notebook, given, out)
+    run = run_report(notebook or DEFAULT_NOTEBOOK, given, out, engine or "auto")
     typer.echo(run.html)
     if run.failure is not None:
         raise CheckError(failure_line(run))
+
+
+def _report_matrix(
+    file: Path, given: dict[str, Any], notebook: str | None, out: Path, refresh: bool, engine: str | None
+) -> None:
+    """Make the reports of a matrix and print where they are compared."""
+    from workbench.report.matrix import read_matrix
+
+    matrix = read_matrix(file, given, notebook)
+    from workbench.cluster import session
+    from workbench.engines import choose
+    from workbench.execution import LocalEngine
+    from workbench.report.batch import run_matrix
+
+    wanted: str | LocalEngine = engine or "auto"
+    if wanted == "auto" and session.in_use() is None:
+        # However much work it is: kernels are processes of this machine either way, and a Ray takes 20 s to start.
+        wanted = LocalEngine(why="no Ray is in use, and one started here would have the same processors")
+    with choose(wanted) as chosen:
+        batch = run_matrix(matrix, out, chosen, refresh=refresh)
+    typer.echo(batch.index)
+    if batch.failed:
+        first = batch.failed[0]
+        raise CheckError(
+            f"{len(batch.failed)} of {len(batch.entries)} studies failed, the first is {first.name}: {first.reason}; "
+            f"see {batch.index}"
+        )
 
 
 def backtest(
@@ -132,7 +174,15 @@ def verify(
     typer.echo(f"{path.name} holds: {verification.n_cells} cells give what is stored")
 
 
-COMMANDS: dict[str, Command] = {"report": report, "backtest": backtest, "stocks": stocks, "verify": verify}
+COMMANDS: dict[str, Command] = {
+    "report": report,
+    "backtest": backtest,
+    "sweep": cli_sweep.sweep,
+    "stocks": stocks,
+    "score": cli_score.score,
+    "verify": verify,
+    "doctor": cli_ray.doctor,
+}
 
 
 def build(full: Sequence[str] = WITH_DATA) -> typer.Typer:

@@ -32,7 +32,8 @@ def fetch(
 ) -> None:
     """Fetch daily prices from Yahoo into the store; only what is missing is asked for."""
     from workbench.market.load import DEFAULT_DAYS
-    from workbench.market.remote import check_priced, progress_bar
+    from workbench.market.remote import check_priced
+    from workbench.progress import progress
 
     wanted, first = _wanted(symbols, from_sentiment, benchmark, columns)
     last = _day("end", end) or dt.date.max
@@ -44,8 +45,8 @@ def fetch(
     from workbench.market.store import PriceStore
 
     asker, store = _fetcher(engine), PriceStore.default()
-    with progress_bar(len(wanted)) as tick:
-        done = store.ensure(wanted, first, last, asker, progress=tick, refresh=refresh)
+    with progress(len(wanted), "prices", "symbols") as tick:
+        done = store.ensure(wanted, first, last, asker, progress=lambda _: tick(1), refresh=refresh)
     check_priced(done)
     failed = [one for one in done if one.status != "ok"]
     fetched = sum(one.action not in ("covered", "failed") for one in done)
@@ -127,6 +128,9 @@ def _day(name: str, text: str | None) -> dt.date | None:
 
 def _fetcher(engine: str) -> Fetch:
     if engine == "ray":
+        from workbench.cluster import session
+
+        session.check()
         from workbench.cluster.tasks import fetch_on_ray
 
         return fetch_on_ray

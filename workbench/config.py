@@ -18,7 +18,9 @@ from workbench.errors import ConfigError
 from workbench.registry import find_signal
 
 Rebalance = Literal["monthly", "weekly", "quarterly"]
-Weighting = Literal["equal", "signal", "inverse_volatility"]
+Weighting = Literal[
+    "equal", "signal", "inverse_volatility", "min_variance", "max_sharpe", "risk_parity", "hrp", "min_cvar"
+]
 Missing = Literal["redistribute", "cash"]
 
 

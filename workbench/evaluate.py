@@ -15,7 +15,7 @@ import numpy.typing as npt
 from workbench.config import StudyConfig
 from workbench.core.evaluation import ICSummary, mean_ic, quantile_returns, rank_ic
 from workbench.market.tables import Market
-from workbench.plan import plan, rank
+from workbench.plan import Ranking, plan, rank
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,7 +46,9 @@ class SignalEvaluation:
         return f"Mean rank IC: {s.mean:+.4f} over {s.n_periods} periods{interval}"
 
 
-def evaluate_signal(config: StudyConfig, market: Market, n_quantiles: int = 5) -> SignalEvaluation:
+def evaluate_signal(
+    config: StudyConfig, market: Market, n_quantiles: int = 5, *, ranking: Ranking | None = None
+) -> SignalEvaluation:
     """Correlate the signal of each executed period with the returns from its trade to the next one's.
 
     Parameters
@@ -57,9 +59,13 @@ def evaluate_signal(config: StudyConfig, market: Market, n_quantiles: int = 5) -
         Table and prices.
     n_quantiles
         Groups in `quantiles`.
+    ranking
+        What `rank(config, market)` gave, where it was computed before or elsewhere.
     """
-    ranking = rank(config, market)
-    slots = [(t.position, t.slot) for t in plan(config, market, ranking) if t.slot.status == "executed"]
+    ranking = ranking or rank(config, market)
+    # Equal weights, so that no optimiser is asked for weights that nobody reads.
+    targets = plan(config.replace(weighting="equal"), market, ranking)
+    slots = [(target.position, target.slot) for target in targets if target.slot.status == "executed"]
     signal = ranking.eligible[[position for position, _ in slots]]
     forward = np.full(signal.shape, np.nan)
     prices, columns = market.prices, market.price_columns

@@ -13,6 +13,10 @@ from typing import Any
 import pandas as pd
 
 KINDS = {
+    "bad_post": "rows of a file of posts that cannot be read",
+    "empty_post_count": "posts without one of the counts: it adds nothing to the sum of the day",
+    "empty_text": "posts without text: counted, but without a score",
+    "long_text": "posts of which only the beginning was scored",
     "empty_count": "rows of the sentiment table without one of the counts",
     "off_calendar_price": "prices on days on which the benchmark has none",
     "outside_bounds": "sentiment rows before start or after end",
@@ -51,6 +55,10 @@ KINDS = {
 
 # What `count` counts; kinds that are not here count nothing beyond their own entries.
 UNITS = {
+    "bad_post": "rows",
+    "empty_post_count": "posts",
+    "empty_text": "posts",
+    "long_text": "posts",
     "empty_count": "rows",
     "off_calendar_price": "prices",
     "outside_bounds": "rows",

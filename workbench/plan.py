@@ -5,6 +5,7 @@ The steps of METHOD.md put together from `core`, each a function of what the one
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from workbench.config import StudyConfig
+from workbench.core.metrics import daily_rate
+from workbench.core.optimisation import OPTIMISERS, optimised_weights
 from workbench.core.periods import Slot, partial_periods, period_label, period_numbers, schedule
 from workbench.core.selection import select_top
 from workbench.core.signals import SignalPanel, daily_values, signal_panel
 from workbench.core.simulation import Rebalance, Simulation, simulate
-from workbench.core.weights import cap, place, scheme_weights
+from workbench.core.weights import TOO_SHORT, cap, place, scheme_weights
 from workbench.errors import ConfigError, DataError
 from workbench.market.tables import Market
 from workbench.registry import Signal, find_signal
@@ -126,21 +129,52 @@ def _check_causal(signal: Signal, market: Market, passes: npt.NDArray[np.bool_],
             )
 
 
-def plan(config: StudyConfig, market: Market, ranking: Ranking) -> list[Target]:
-    """Give every selection its day and its target weights."""
+Weigh = Callable[[StudyConfig, Market, Floats, Positions, int], tuple[Floats, str | None]]
+"""What `weigh` is: (config, market, values, columns, decision) -> (weights, reason)."""
+
+
+def weigh(
+    config: StudyConfig, market: Market, values: Floats, columns: Positions, decision: int
+) -> tuple[Floats, str | None]:
+    """Weigh one selection before the cap, from nothing later than its decision.
+
+    For one of `OPTIMISERS` the result depends on `weighting`, `lookback_days`, `max_weight`, `risk_free_rate` (with `max_sharpe` only),
+    `columns` in their order and `decision`, to the last bit, so that many configurations can share it.
+
+    Parameters
+    ----------
+    values, columns
+        (k) signal values of the selected symbols, best first, and their positions in the price table (-1: no prices at all).
+    decision
+        The row of e0 in the price table (-1: none).
+
+    Returns
+    -------
+    weights, reason
+        (k) weights that sum to 1, and why they are equal although another weighting was asked for (None: they are as asked).
+    """
+    optimised = config.weighting in OPTIMISERS
+    estimated = optimised or config.weighting == "inverse_volatility"
+    window = look_back(market, columns, decision, config.lookback_days) if estimated else None
+    if not optimised:
+        return scheme_weights(config.weighting, values, window)
+    if window is None:
+        return np.full(len(columns), 1.0 / len(columns)), TOO_SHORT
+    return optimised_weights(config.weighting, window, config.max_weight, daily_rate(config.risk_free_rate))
+
+
+def plan(config: StudyConfig, market: Market, ranking: Ranking, weigh: Weigh = weigh) -> list[Target]:
+    """Give every selection its day and its target weights; `weigh` may be replaced by what knows its answers already."""
     held = [position for position, chosen in enumerate(ranking.chosen) if len(chosen)]
     numbers = np.array(held, dtype=np.int64) + ranking.first
     slots = schedule(numbers, market.prices.days, config.rebalance, config.execution_lag)
-    return [_target(config, market, ranking, position, slot) for position, slot in zip(held, slots, strict=True)]
+    return [_target(config, market, ranking, position, slot, weigh) for position, slot in zip(held, slots, strict=True)]
 
 
-def _target(config: StudyConfig, market: Market, ranking: Ranking, position: int, slot: Slot) -> Target:
+def _target(config: StudyConfig, market: Market, ranking: Ranking, position: int, slot: Slot, weigh: Weigh) -> Target:
     chosen, prices = ranking.chosen[position], market.prices
     columns = market.price_columns[chosen].astype(np.intp)
-    window = (
-        _look_back(market, columns, slot, config.lookback_days) if config.weighting == "inverse_volatility" else None
-    )
-    weights, fallback = scheme_weights(config.weighting, ranking.panel.values[position, chosen], window)
+    weights, fallback = weigh(config, market, ranking.panel.values[position, chosen], columns, slot.decision)
     wanted = weights = cap(weights, config.max_weight)
     available = np.ones(len(chosen), dtype=bool)
     if 0 <= slot.decision and slot.trade < len(prices.days):
@@ -150,12 +184,12 @@ def _target(config: StudyConfig, market: Market, ranking: Ranking, position: int
     return Target(slot, position, ranking.labels[position], symbols, columns, wanted, weights, available, fallback)
 
 
-def _look_back(market: Market, columns: Positions, slot: Slot, lookback_days: int) -> npt.NDArray[np.float64] | None:
+def look_back(market: Market, columns: Positions, decision: int, lookback_days: int) -> Floats | None:
     """Return (lookback_days, k) simple returns ending at e0; None where a symbol's history does not reach back that far."""
-    start = slot.decision - lookback_days
+    start = decision - lookback_days
     if start < 0 or np.any(columns < 0) or np.any(market.prices.first_row[columns] > start):
         return None
-    window = market.prices.filled[start : slot.decision + 1, columns]
+    window = market.prices.filled[start : decision + 1, columns]
     return np.asarray(window[1:] / window[:-1] - 1.0)
 
 

@@ -124,6 +124,13 @@ def format_number(name: str, value: Any) -> str:
     return f"{100 * value:+.2f} %" if "return" in name or name in ("alpha", "max_drawdown") else f"{100 * value:.2f} %"
 
 
+def engine_text(account: Mapping[str, Any]) -> str:
+    """Return an engine's account in one line."""
+    nodes, cpus, tasks = account["nodes"], account["cpus"], account["tasks"]
+    where = f"{nodes} node{'' if nodes == 1 else 's'}, {cpus} CPU{'' if cpus == 1 else 's'}"
+    return f"{account['engine']} ({account['why']}): {where}; {tasks} tasks, {account['seconds']:.1f} s in them"
+
+
 @lru_cache(maxsize=1)
 def versions() -> Mapping[str, str]:
     """Return the versions that a number can depend on."""

@@ -19,7 +19,7 @@ from workbench.core.metrics import relative_metrics, return_metrics
 from workbench.core.simulation import Simulation
 from workbench.losses import losses_frame
 from workbench.market.tables import Market
-from workbench.plan import Target, hold, plan, rank
+from workbench.plan import Ranking, Target, hold, plan, rank
 from workbench.registry import find_signal
 from workbench.result import CAUSAL, LOOK_AHEAD, StudyResult, versions
 
@@ -31,7 +31,9 @@ class Recorder(Protocol):
         """Take note of a finished study."""
 
 
-def run_study(config: StudyConfig, market: Market, recorder: Recorder | None = None) -> StudyResult:
+def run_study(
+    config: StudyConfig, market: Market, recorder: Recorder | None = None, *, ranking: Ranking | None = None
+) -> StudyResult:
     """Run one study.
 
     Parameters
@@ -42,6 +44,8 @@ def run_study(config: StudyConfig, market: Market, recorder: Recorder | None = N
         What `load_market` returned.
     recorder
         Told of the result, if given.
+    ranking
+        What `rank(config, market)` gave, where it was computed before or elsewhere.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def run_study(config: StudyConfig, market: Market, recorder: Recorder | None = N
     DataError
         The signal needs a column that the table lacks.
     """
-    ranking = rank(config, market)
+    ranking = ranking or rank(config, market)
     targets = plan(config, market, ranking)
     executed = [target for target in targets if target.slot.status == "executed"]
     simulation = hold(config, market, executed)
@@ -158,10 +162,15 @@ def _pending(target: Target, market: Market) -> dict[str, Any]:
 
 
 def _provenance(config: StudyConfig, market: Market) -> dict[str, Any]:
+    study = {"config_id": config.config_id, "signal_version": find_signal(config.signal).version}
+    timing = LOOK_AHEAD if config.look_ahead else CAUSAL
+    return study | data_provenance(market) | {"timing": timing, "engine": "local"}
+
+
+def data_provenance(market: Market) -> dict[str, Any]:
+    """Return what a result says of its data, and the versions that a number can depend on."""
     sentiment, prices = market.sentiment.source, market.prices.source
     return {
-        "config_id": config.config_id,
-        "signal_version": find_signal(config.signal).version,
         "sentiment": sentiment.name,
         "sentiment_sha256": sentiment.sha256,
         "prices": prices.name,
@@ -170,7 +179,5 @@ def _provenance(config: StudyConfig, market: Market) -> dict[str, Any]:
         "benchmark": market.benchmark,
         "start": market.start,
         "end": market.end,
-        "timing": LOOK_AHEAD if config.look_ahead else CAUSAL,
-        "engine": "local",
         "versions": dict(versions()),
     }

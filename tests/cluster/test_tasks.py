@@ -18,15 +18,6 @@ DAYS = (dt.date(2022, 1, 3), dt.date(2022, 3, 1))
 PER_SECOND = 4
 
 
-@pytest.fixture(scope="module")
-def ray_with_two_workers() -> Iterator[None]:
-    """One local Ray for all tests of this folder."""
-    from workbench.cluster.engine import running
-
-    with running(num_cpus=2):
-        yield
-
-
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeYahoo]:
     with running_fake() as yahoo:

@@ -89,3 +89,14 @@ def test_an_annual_return_beyond_a_float_is_undefined() -> None:
     ours = return_metrics(np.array([30.0]))
     assert ours["annualized_return"] is None
     assert ours["calmar_ratio"] is None
+
+
+def test_wealth_beyond_a_float_is_undefined_and_not_infinite():
+    returns = np.full(400, 9.0)  # ten times as much every day
+    numbers = return_metrics(returns)
+    assert numbers["total_return"] is None
+    assert numbers["annualized_return"] is None
+    assert numbers["max_drawdown"] is None
+    assert numbers["calmar_ratio"] is None
+    assert numbers["hit_rate"] == 1.0
+    assert relative_metrics(returns, np.zeros(400))["excess_return"] is None

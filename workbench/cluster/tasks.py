@@ -9,13 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-import ray
-
-from workbench.cluster.engine import running, worker_environment
+from workbench.cluster.engine import RayEngine
 from workbench.errors import UnavailableError
 from workbench.market.coverage import Request
 from workbench.market.ensure import Fetched
-from workbench.market.home import home
+from workbench.market.home import VARIABLE, home
 from workbench.market.remote import download
 from workbench.market.yahoo_answers import Fetched as Answer
 
@@ -25,12 +23,10 @@ BATCH = 8
 TIMEOUT_SECONDS = 900.0
 
 
-def download_batch(requests: Sequence[Request]) -> list[Answer]:
-    """Ask Yahoo for the symbols of one batch; the order is that of arrival."""
+def download_batch(requests: Sequence[Request], folder: str) -> list[Answer]:
+    """Ask Yahoo for the symbols of one batch; the order is that of arrival. `folder` is the home of the driver's workbench."""
+    os.environ[VARIABLE] = folder
     return list(download(requests))
-
-
-_remote_download_batch = ray.remote(max_retries=1)(download_batch)
 
 
 def fetch_on_ray(requests: Sequence[Request], store: Callable[[Fetched], None]) -> None:
@@ -39,25 +35,18 @@ def fetch_on_ray(requests: Sequence[Request], store: Callable[[Fetched], None]) 
     Raises
     ------
     UnavailableError
-        Ray cannot be used, or a batch was lost with its worker.
+        Ray cannot be used, or a batch was lost with its worker again and again.
     """
-    names = {name: value for name, value in os.environ.items() if name.startswith("WORKBENCH_")}
-    environment = worker_environment(names | {"WORKBENCH_HOME": str(home())})
-    with running():
-        task = _remote_download_batch.options(runtime_env=environment)
-        pending = [task.remote(requests[start : start + BATCH]) for start in range(0, len(requests), BATCH)]
-        try:
-            while pending:
-                done, pending = ray.wait(pending, num_returns=1, timeout=TIMEOUT_SECONDS)
-                if not done:
-                    raise UnavailableError(
-                        f"no batch of prices came back from Ray within {TIMEOUT_SECONDS:g} s; try --engine local"
-                    )
-                for answer in ray.get(done[0], timeout=TIMEOUT_SECONDS):
-                    store(answer)
-        except ray.exceptions.RayError as error:
-            first = str(error).strip().split("\n")[0]
-            raise UnavailableError(f"a batch of prices was lost on Ray: {first}; what had arrived is stored") from None
-        finally:
-            for reference in pending:
-                ray.cancel(reference, force=True)
+    with RayEngine.open(timeout_seconds=TIMEOUT_SECONDS) as engine:
+        fetch_with(engine, requests, store)
+
+
+def fetch_with(engine: RayEngine, requests: Sequence[Request], store: Callable[[Fetched], None]) -> None:
+    """Do what `fetch_on_ray` does, on an engine that is open and counts the batches in its account."""
+    batches = [requests[start : start + BATCH] for start in range(0, len(requests), BATCH)]
+    try:
+        for _, answers in engine.map(download_batch, batches, shared=(str(home()),)):
+            for answer in answers:
+                store(answer)
+    except UnavailableError as error:
+        raise UnavailableError(f"a batch of prices did not arrive; what had arrived is stored: {error}") from None

@@ -26,6 +26,11 @@ def ratio(numerator: float, denominator: float) -> float | None:
     return result if math.isfinite(result) else None
 
 
+def finite(value: float) -> float | None:
+    """Return a number, None where it is beyond a float: wealth that no account ever held."""
+    return value if math.isfinite(value) else None
+
+
 def daily_rate(annual_rate: float) -> float:
     """Return the daily rate that compounds to `annual_rate` over 252 days."""
     return float((1.0 + annual_rate) ** (1.0 / DAYS_PER_YEAR) - 1.0)
@@ -66,9 +71,10 @@ def return_metrics(returns: Floats, risk_free_rate: float = 0.0) -> dict[str, fl
     if n == 0:
         return dict.fromkeys(RETURN_METRICS)
     excess = returns - daily_rate(risk_free_rate)
-    total = float(np.prod(1.0 + returns)) - 1.0
-    annual = annualize(total, n)
-    worst = min(float(drawdown(returns).min()), 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = finite(float(np.prod(1.0 + returns)) - 1.0)
+        worst = finite(min(float(drawdown(returns).min()), 0.0))
+    annual = None if total is None else annualize(total, n)
     quantile, tail = _lower_tail(returns)
     yearly = math.sqrt(DAYS_PER_YEAR)
     volatility = sharpe = sortino = None
@@ -84,7 +90,7 @@ def return_metrics(returns: Floats, risk_free_rate: float = 0.0) -> dict[str, fl
         sharpe,
         sortino,
         worst,
-        None if annual is None else ratio(annual, abs(worst)),
+        None if annual is None or worst is None else ratio(annual, abs(worst)),
         0.0 - quantile,  # not the negative, which would be -0.0 for a quantile of 0
         0.0 - tail,
         float(np.count_nonzero(returns > 0)) / n,
@@ -133,7 +139,8 @@ def relative_metrics(returns: Floats, benchmark: Floats, risk_free_rate: float =
     """
     if len(returns) == 0:
         return dict.fromkeys(RELATIVE_METRICS)
-    difference = float(np.prod(1.0 + returns)) - float(np.prod(1.0 + benchmark))
+    with np.errstate(over="ignore", invalid="ignore"):
+        difference = finite(float(np.prod(1.0 + returns)) - float(np.prod(1.0 + benchmark)))
     beta = alpha = tracking_error = information_ratio = None
     if len(returns) > 1:
         rate = daily_rate(risk_free_rate)

@@ -12,12 +12,15 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
+TOO_SHORT = "a selected symbol has no price before the look-back begins"
+"""Why the weights are equal where there is no look-back to estimate from."""
+
 # METHOD.md, "Numbers": a denominator of at most this absolute value counts as zero.
 _ZERO = 1e-14
 
 
 def scheme_weights(weighting: str, values: Floats, window: Floats | None) -> tuple[Floats, str | None]:
-    """Weigh a selection before any cap.
+    """Weigh a selection before any cap, by a formula (`core.optimisation` has the models).
 
     Parameters
     ----------
@@ -44,7 +47,7 @@ def scheme_weights(weighting: str, values: Floats, window: Floats | None) -> tup
             return equal, "the selected signal values are too large to add"
         return values / total, None
     if window is None:
-        return equal, "a selected symbol has no price before the look-back begins"
+        return equal, TOO_SHORT
     volatility = window.std(axis=0, ddof=1)
     if np.any(volatility <= _ZERO):
         return equal, "a selected symbol's price does not move over the look-back"

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from workbench.errors import DataError, UnavailableError
 from workbench.losses import Loss
@@ -23,6 +21,7 @@ from workbench.market.snapshots import Snapshot, object_bytes
 from workbench.market.store import PriceStore
 from workbench.market.tables import SNAPSHOT, InputFile, PriceTable, Wanted
 from workbench.market.yahoo_answers import Fetched as Answer
+from workbench.progress import progress
 
 
 def download(requests: Sequence[Request]) -> Generator[Answer, None, None]:
@@ -37,15 +36,6 @@ def fetch_in_threads(requests: Sequence[Request], store: Callable[[Fetched], Non
     with contextlib.closing(download(requests)) as answers:
         for answer in answers:
             store(answer)
-
-
-@contextlib.contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[Ensured], Any]]:
-    """Show on stderr how many symbols are done, where that is a terminal: two requests a second take their time."""
-    from tqdm import tqdm  # type: ignore[import-untyped]
-
-    with tqdm(total=total, desc="prices", unit="symbol", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
-        yield lambda _: bar.update()
 
 
 @dataclass(frozen=True)
@@ -71,8 +61,8 @@ class YFinanceSource:
             raise DataError("prices from yfinance need symbols and days: give a sentiment table, or name symbols")
         store = PriceStore.default()
         symbols = [*wanted.symbols, wanted.benchmark]
-        with progress_bar(len(set(symbols))) as tick:
-            done = store.ensure(symbols, wanted.first, wanted.last, self.fetch, progress=tick)
+        with progress(len(set(symbols)), "prices", "symbols") as tick:
+            done = store.ensure(symbols, wanted.first, wanted.last, self.fetch, progress=lambda _: tick(1))
         check_priced(done, wanted.benchmark)
         failed = {one.symbol: f"{one.status}: {one.reason}" for one in done if one.status != "ok"}
         name = store.snapshot(symbols, wanted.first, wanted.last, failed)

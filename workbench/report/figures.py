@@ -20,7 +20,7 @@ PORTFOLIO, GROSS, BENCHMARK, MUTED = "#1f6fb2", "#8fbfe0", "#d9822b", "#8a8f98"
 _DIGITS = 6
 
 
-def _figure(title: str, y_title: str, height: int = 380, y_format: str = "") -> go.Figure:
+def house_figure(title: str, y_title: str, height: int = 380, y_format: str = "") -> go.Figure:
     """Return an empty figure in house style; the template is left out, because its copy would be most of the notebook."""
     grid = {"gridcolor": "rgba(128,128,128,0.22)", "zerolinecolor": "rgba(128,128,128,0.5)", "automargin": True}
     return go.Figure(
@@ -41,7 +41,8 @@ def _figure(title: str, y_title: str, height: int = 380, y_format: str = "") -> 
     )
 
 
-def _round(values: npt.ArrayLike) -> list[float]:
+def rounded(values: npt.ArrayLike) -> list[float]:
+    """Return values with six digits, so that a figure is the same on every machine, and small."""
     return [float(f"{value:.{_DIGITS}g}") for value in np.asarray(values, dtype=float)]
 
 
@@ -50,12 +51,12 @@ def _days(index: pd.Index) -> list[str]:
 
 
 def _add_line(figure: go.Figure, x: list[str], y: npt.ArrayLike, name: str, colour: str, **line: object) -> None:
-    figure.add_trace(go.Scatter(x=x, y=_round(y), name=name, mode="lines", line={"color": colour, "width": 2, **line}))
+    figure.add_trace(go.Scatter(x=x, y=rounded(y), name=name, mode="lines", line={"color": colour, "width": 2, **line}))
 
 
 def bars(title: str, y_title: str, height: int = 300) -> go.Figure:
     """Return an empty figure for bars by period."""
-    figure = _figure(title, y_title, height)
+    figure = house_figure(title, y_title, height)
     figure.update_xaxes(type="category")
     # Labels of periods stand upright below the axis, where the legend would lie on them.
     figure.update_layout(legend={"x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"})
@@ -65,7 +66,7 @@ def bars(title: str, y_title: str, height: int = 300) -> go.Figure:
 def equity(result: StudyResult) -> go.Figure:
     """Draw the growth of 1 after costs, before costs, and of the benchmark, from the close of the first trade on."""
     returns = result.returns
-    figure = _figure("Growth of 1", "wealth", y_format=".2f")
+    figure = house_figure("Growth of 1", "wealth", y_format=".2f")
     if len(returns):
         start = result.rebalances.loc[result.rebalances["status"] == "executed", "traded"].iloc[0]
         x = [start, *_days(returns.index)]
@@ -78,7 +79,7 @@ def equity(result: StudyResult) -> go.Figure:
 
 def drawdown(result: StudyResult) -> go.Figure:
     """Draw how far portfolio and benchmark stood below their highest value so far."""
-    figure = _figure("Drawdown: below the highest value so far", "drawdown", 300, ".0%")
+    figure = house_figure("Drawdown: below the highest value so far", "drawdown", 300, ".0%")
     x = _days(result.returns.index)
     if x:
         _add_line(figure, x, fall(result.returns["benchmark"].to_numpy()), result.provenance["benchmark"], BENCHMARK)
@@ -95,7 +96,7 @@ def months(result: StudyResult) -> go.Figure:
     monthly = monthly_returns(result.returns["net"])
     years = sorted({label[:4] for label in monthly.index})
     grid = [[monthly.get(f"{year}-{month:02d}") for month in range(1, 13)] for year in years]
-    figure = _figure("Monthly returns after costs", "", 130 + 44 * max(len(years), 1))
+    figure = house_figure("Monthly returns after costs", "", 130 + 44 * max(len(years), 1))
     limit = float(monthly.abs().max()) if len(monthly) else 0.1
     figure.add_trace(
         go.Heatmap(
@@ -125,7 +126,7 @@ def turnover(result: StudyResult) -> go.Figure:
     frame = result.rebalances[result.rebalances["status"] == "executed"]
     figure = bars("Turnover of each rebalance", "turnover", 280)
     figure.add_trace(
-        go.Bar(x=list(frame["period"]), y=_round(frame["turnover"]), marker={"color": PORTFOLIO}, name="Turnover")
+        go.Bar(x=list(frame["period"]), y=rounded(frame["turnover"]), marker={"color": PORTFOLIO}, name="Turnover")
     )
     figure.update_layout(showlegend=False)
     return figure
@@ -136,7 +137,7 @@ def information_coefficient(evaluation: SignalEvaluation) -> go.Figure:
     figure = bars("Rank correlation of the signal with the next holding period's return", "rank IC", 320)
     labels = [label for label, value in zip(evaluation.periods, evaluation.ic, strict=True) if not np.isnan(value)]
     figure.add_trace(
-        go.Bar(x=labels, y=_round(evaluation.ic[~np.isnan(evaluation.ic)]), marker={"color": GROSS}, name="Period")
+        go.Bar(x=labels, y=rounded(evaluation.ic[~np.isnan(evaluation.ic)]), marker={"color": GROSS}, name="Period")
     )
     s = evaluation.summary
     if s.low is not None and s.high is not None and s.mean is not None:

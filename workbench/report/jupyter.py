@@ -6,10 +6,13 @@ the person who runs it, and their IPython start-up files and kernel specs do not
 
 from __future__ import annotations
 
+import json
 import os
 import site
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 # jsonschema treats this package as optional and uses it to check one string format, IRIs, which notebooks do not have. It builds a
 # grammar when it is imported, which is 1 to 2 s of every process that imports nbformat, as plotly does in a kernel. Import this
@@ -22,6 +25,7 @@ sys.path[:] = filter(None, sys.path)
 from workbench.report.jupyter import serve_kernel
 serve_kernel()"""
 
+_ACCOUNT = "account.json"
 _ROOT = Path(__file__).resolve().parents[2]
 _UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTEST_ADDOPTS", "PYTEST_PLUGINS")
 
@@ -34,6 +38,8 @@ def kernel_environment(scratch: Path) -> dict[str, str]:
         "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PLOTLY_RENDERER": "plotly_mimetype",
+        "WORKBENCH_PROGRESS": "off",  # a bar would be kept in the report, and fail its check
+        "WORKBENCH_ACCOUNT": str(scratch / _ACCOUNT),
     }
     if not os.access(os.path.expanduser("~"), os.W_OK):
         for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "MPLCONFIGDIR"):
@@ -51,9 +57,30 @@ def kernel_environment(scratch: Path) -> dict[str, str]:
     return environment
 
 
+def read_account(scratch: Path) -> dict[str, Any] | None:
+    """Return what the kernel of a private folder said of the engine that it used; None where it used none."""
+    try:
+        return dict(json.loads((scratch / _ACCOUNT).read_text(encoding="utf-8")))
+    except (OSError, ValueError):  # no session, or one that was killed while it wrote
+        return None
+
+
 def plugins() -> list[str]:
     """Return the modules that WORKBENCH_PLUGINS names, in its order."""
     return [name for part in os.environ.get("WORKBENCH_PLUGINS", "").split(",") if (name := part.strip())]
+
+
+def end_kernels(folder: Path) -> None:
+    """Kill the kernels whose private folders lie in `folder`, and what they have started: those of a process that was killed itself.
+
+    A kernel finds out within a second that its process is gone, and ends. What it has started does not.
+    """
+    import psutil  # type: ignore[import-untyped]  # comes with ipykernel
+
+    for process in psutil.process_iter(["environ"]):
+        if (process.info["environ"] or {}).get("IPYTHONDIR", "").startswith(f"{folder}{os.sep}"):
+            with suppress(psutil.Error):  # it ends at this very moment
+                process.kill()
 
 
 def serve_kernel() -> None:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from workbench.report.jupyter import KERNEL_CODE, kernel_environment
+from workbench.report.jupyter import KERNEL_CODE, kernel_environment, read_account
 
 # The import above comes first: it makes that of nbformat quick.
 # isort: split
@@ -40,7 +40,7 @@ logging.getLogger("papermill").addHandler(logging.NullHandler())
 
 
 def execute(
-    notebook: Path, parameters: Mapping[str, Any], *, cell_timeout: float
+    notebook: Path, parameters: Mapping[str, Any], *, cell_timeout: float, folder: Path | None = None
 ) -> tuple[nbformat.NotebookNode, CellFailure | None]:
     """Run a notebook from top to bottom.
 
@@ -52,14 +52,25 @@ def execute(
         To inject after its `parameters` cell. They are not checked here.
     cell_timeout
         Seconds that one cell may take.
+    folder
+        Where the kernel makes its private folder; None for the system's place for such.
 
     Raises
     ------
     UnavailableError
-        No kernel could be started.
+        No kernel could be started, in two attempts.
     """
-    with tempfile.TemporaryDirectory(prefix="workbench-", ignore_cleanup_errors=True) as folder:
-        scratch = Path(folder)
+    try:
+        return _execute(notebook, parameters, cell_timeout, folder)
+    except UnavailableError:  # no cell has run; among many kernels that start at once, one may lose a race
+        return _execute(notebook, parameters, cell_timeout, folder)
+
+
+def _execute(
+    notebook: Path, parameters: Mapping[str, Any], cell_timeout: float, folder: Path | None
+) -> tuple[nbformat.NotebookNode, CellFailure | None]:
+    with tempfile.TemporaryDirectory(prefix="workbench-", dir=folder, ignore_cleanup_errors=True) as name:
+        scratch = Path(name)
         with (scratch / "kernel.log").open("w+b") as log:
             kernel = _kernel_class(scratch, log)
             kept: list[nbformat.NotebookNode] = []
@@ -79,6 +90,8 @@ def execute(
                 raise UnavailableError(f"no kernel could be started: {error}; {words}") from None
             finally:
                 kernel.end()
+                if kept:
+                    kept[0].metadata["execution"] = read_account(scratch)
 
 
 class _Engine(NBClientEngine):

@@ -18,6 +18,7 @@ from workbench.errors import ConfigError, DataError
 from workbench.registry import find_signal
 
 if TYPE_CHECKING:
+    from workbench.market.ensure import Fetch
     from workbench.market.tables import Market
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -237,10 +238,14 @@ def study_config(values: Mapping[str, Any]) -> StudyConfig | None:
     return config
 
 
-def market_of(values: Mapping[str, Any]) -> Market:
-    """Load the market that the data parameters name; see `load_market`."""
+def market_of(values: Mapping[str, Any], fetch: Fetch | None = None) -> Market:
+    """Load the market that the data parameters name; see `load_market`. `fetch` asks Yahoo for prices; in threads by default."""
     from workbench.market.load import load_market
 
     data = {name: values.get(name, parameter.default) for name, parameter in DATA.items()}
     data["allow_mixed"] = data.pop("allow_mixed_data")
+    if fetch is not None and data["prices"] == "yfinance":
+        from workbench.market.remote import YFinanceSource
+
+        data["prices"] = YFinanceSource(fetch)
     return load_market(**data)

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
 from workbench.config import StudyConfig
 from workbench.errors import CheckError
 from workbench.market.tables import Market
 from workbench.report.failure import CellFailure
-from workbench.report.inputs import Role, StoredInput, fetch_addresses, keep_inputs, naming
+from workbench.report.inputs import ROLES, Role, StoredInput, fetch_addresses, keep_inputs, naming
 from workbench.report.jupyter import plugins
 from workbench.report.parameters import (
     check_parameters,
@@ -28,8 +33,8 @@ from workbench.report.parameters import (
     notebook_parameters,
     study_config,
 )
-from workbench.report.store import output_folder, publish, report_name, scratch_folder
-from workbench.result import StudyResult, versions
+from workbench.report.store import file_hashes, output_folder, publish, report_name, scratch_folder
+from workbench.result import StudyResult, engine_text, versions
 from workbench.study import run_study
 
 if TYPE_CHECKING:
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
 
 DEFAULT_NOTEBOOK = "portfolio_report"
 CELL_TIMEOUT_SECONDS = 1800.0
+_WEALTH_POINTS = 120
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,22 @@ class ReportRun:
     duration_seconds: float
 
 
+@dataclass(frozen=True)
+class Provided:
+    """What many reports share, made ready by the one who asks for them.
+
+    fetched : downloaded tables by address, on the file system of the target folder.
+    scratch : existing folder in which each report makes its hidden one; None for the target folder.
+    kernels : existing folder in which each kernel makes its private one; None for the system's.
+    load : returns the market that data parameters name.
+    """
+
+    fetched: Mapping[str, Path] = field(default_factory=dict)
+    scratch: Path | None = None
+    kernels: Path | None = None
+    load: Callable[[Mapping[str, Any]], Market] = market_of
+
+
 @dataclass
 class _Job:
     """What is known of a report before its notebook runs."""
@@ -64,6 +86,7 @@ class _Job:
     notebook: Path
     values: dict[str, Any]
     folder: Path
+    provided: Provided = field(default_factory=Provided)
     market: Market | None = None
     copies: dict[Role, Path] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
@@ -76,6 +99,7 @@ def run_report(
     out: str | Path = "reports",
     *,
     cell_timeout: float = CELL_TIMEOUT_SECONDS,
+    provided: Provided | None = None,
 ) -> ReportRun:
     """Make a report.
 
@@ -89,6 +113,8 @@ def run_report(
         Folder for the files, made if it is not there.
     cell_timeout
         Seconds that one cell may take.
+    provided
+        What one of many reports need not do by itself.
 
     Raises
     ------
@@ -100,13 +126,40 @@ def run_report(
     path = find_notebook(notebook)
     given = check_parameters(path, parameters or {})
     defaults = {name: parameter.default for name, parameter in notebook_parameters(path).items()}
-    job = _Job(path, defaults | given, output_folder(out))
-    with scratch_folder(job.folder) as scratch:
+    provided = provided or Provided()
+    job = _Job(path, defaults | given, output_folder(out), provided)
+    with scratch_folder(provided.scratch or job.folder) as scratch:
         if "sentiment" in job.values:
-            job.copies = fetch_addresses(job.values, scratch)
-            with naming(job.copies, job.values):
-                job.market = market_of(job.values | {role: str(copy) for role, copy in job.copies.items()})
+            tables = fetched_tables(job.values, provided.fetched)
+            job.copies = _own_copies(tables, scratch) if tables else fetch_addresses(job.values, scratch)
+            job.market = load_named(job.values, tables or job.copies, provided.load)
         return _make(job, defaults, scratch, cell_timeout)
+
+
+def fetched_tables(values: Mapping[str, Any], fetched: Mapping[str, Path]) -> dict[Role, Path]:
+    """Return those of a report's inputs that were downloaded before."""
+    return {role: fetched[values[role]] for role in ROLES if values.get(role) in fetched}
+
+
+def load_named(
+    values: Mapping[str, Any], tables: Mapping[Role, Path], load: Callable[[Mapping[str, Any]], Market] = market_of
+) -> Market:
+    """Load the market of data parameters, downloaded tables in the place of their addresses; errors name the addresses."""
+    with naming(tables, values):
+        return load({**values, **{role: str(path) for role, path in tables.items()}})
+
+
+def _own_copies(tables: Mapping[Role, Path], scratch: Path) -> dict[Role, Path]:
+    """Return names in `scratch` for tables that other reports use too; they share the bytes where the file system can."""
+    copies = {}
+    for role, table in tables.items():
+        copies[role] = scratch / role / table.name
+        copies[role].parent.mkdir()
+        try:
+            os.link(table, copies[role])
+        except OSError:  # a file system without hard links
+            shutil.copyfile(table, copies[role])
+    return copies
 
 
 def render_report(config: StudyConfig, market: Market, out: str | Path = "reports") -> Path:
@@ -141,7 +194,7 @@ def render_report(config: StudyConfig, market: Market, out: str | Path = "report
         | {"allow_mixed_data": market.data_kind == "mixed"},
     )
     defaults = {name: parameter.default for name, parameter in notebook_parameters(path).items()}
-    job = _Job(path, defaults | given, output_folder(out), market)
+    job = _Job(path, defaults | given, output_folder(out), market=market)
     with scratch_folder(job.folder) as scratch:
         run = _make(job, defaults, scratch, CELL_TIMEOUT_SECONDS)
     if run.failure is not None:
@@ -152,6 +205,11 @@ def render_report(config: StudyConfig, market: Market, out: str | Path = "report
 def failure_line(run: ReportRun) -> str:
     """Return one line that says where a report's notebook stopped."""
     return f"{run.failure}; see {run.html}"
+
+
+def report_versions() -> dict[str, str]:
+    """Return the versions that a report can depend on."""
+    return dict(versions()) | {name: version(name) for name in ("papermill", "ipykernel", "plotly")}
 
 
 def _make(job: _Job, defaults: Mapping[str, Any], scratch: Path, cell_timeout: float) -> ReportRun:
@@ -168,7 +226,7 @@ def _make(job: _Job, defaults: Mapping[str, Any], scratch: Path, cell_timeout: f
     from workbench.report.kernel import execute
 
     injected = {name: value for name, value in job.values.items() if value != defaults[name]}
-    notebook, failure = execute(job.notebook, injected, cell_timeout=cell_timeout)
+    notebook, failure = execute(job.notebook, injected, cell_timeout=cell_timeout, folder=job.provided.kernels)
     return _store(job, notebook, failure, result, inputs, name, scratch)
 
 
@@ -196,7 +254,8 @@ def _store(
         "parameters": job.values,
         "inputs": [item.to_dict() for item in inputs],
         "plugins": plugins(),
-        "versions": dict(versions()) | {name: version(name) for name in ("papermill", "ipykernel", "plotly")},
+        "execution": notebook.metadata.pop("execution", None),
+        "versions": report_versions(),
         "failure": None if failure is None else asdict(failure),
     }
     notebook.metadata["workbench"] = about
@@ -207,14 +266,28 @@ def _store(
     if result is not None and job.notebook.stem != DEFAULT_NOTEBOOK:
         title += f" ({job.notebook.stem})"
     page = render_html(notebook, title=title, failure=failure, footer=_footer(about, result))
-    content = ({} if result is None else result.to_dict()) | {"report": about}
-    texts = {
-        ".json": json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-        ".ipynb": nbformat.writes(notebook) + "\n",
-        ".html": page,
-    }
+    texts = {".ipynb": nbformat.writes(notebook) + "\n", ".html": page}
+    more = {"files": file_hashes(texts), "wealth": None if result is None else _wealth(result)}
+    content = ({} if result is None else result.to_dict()) | {"report": about | more}
+    texts[".json"] = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     files = publish(scratch, job.folder, name, texts)
     return ReportRun(files[".html"], files[".ipynb"], files[".json"], status, failure, duration)
+
+
+def _wealth(result: StudyResult) -> dict[str, list[Any]] | None:
+    """Return the growth of 1 after costs and of the benchmark, from the first trade on; None without returns.
+
+    It is for small charts: up to `_WEALTH_POINTS` of the days, the first and the last among them, rounded to six digits.
+    """
+    returns = result.returns[["net", "benchmark"]]
+    if not len(returns):
+        return None
+    rows = np.unique(np.linspace(0, len(returns), _WEALTH_POINTS).round().astype(int))
+    start = result.rebalances.loc[result.rebalances["status"] == "executed", "traded"].iloc[0]
+    days = np.array([start, *pd.DatetimeIndex(returns.index).strftime("%Y-%m-%d")])[rows]
+    grown = np.vstack([[1.0, 1.0], np.cumprod(1.0 + returns.to_numpy(), axis=0)])[rows]
+    lines = [[float(f"{value:.6g}") for value in column] for column in grown.T]
+    return {"date": days.tolist(), "net": lines[0], "benchmark": lines[1]}
 
 
 def _footer(about: Mapping[str, Any], result: StudyResult | None) -> dict[str, str]:
@@ -224,6 +297,8 @@ def _footer(about: Mapping[str, Any], result: StudyResult | None) -> dict[str, s
         "Inputs": "; ".join(f"{item['name']} (sha256 {item['sha256'][:12]})" for item in about["inputs"]),
         "Versions": ", ".join(f"{name} {number}" for name, number in about["versions"].items()),
     }
+    if about["execution"] is not None:
+        footer["Engine"] = engine_text(about["execution"])
     if result is not None:
         footer["Configuration"] = f"{result.config.config_id}, seed {result.config.seed}"
     return {label: text for label, text in footer.items() if text}

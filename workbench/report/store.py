@@ -23,6 +23,11 @@ from workbench.market.tables import Market
 from workbench.report.parameters import read_notebook, source_of
 
 SUFFIXES = (".json", ".ipynb", ".html")  # in the order in which they appear
+NOT_HASHED = (
+    "sentiment",
+    "prices",
+    "engine",
+)  # parameters that leave the result as it is: of the data the content counts
 _PREFIX = ".workbench-"
 _DAY_SECONDS = 86_400
 
@@ -55,9 +60,10 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
 def report_name(notebook: Path, values: Mapping[str, Any], config: StudyConfig | None, market: Market | None) -> str:
     """Return a name that is the same for the same report, and warns of simulated data and of look-ahead.
 
-    The last eight digits are a hash of parameters, data and the notebook's cells; where the data lie is not in it.
+    The last eight digits are a hash of parameters, data and the notebook's cells; where the data lie, and what engine did the work, is
+    not in it.
     """
-    content: dict[str, Any] = {name: value for name, value in values.items() if name not in ("sentiment", "prices")}
+    content: dict[str, Any] = {name: value for name, value in values.items() if name not in NOT_HASHED}
     content["cells"] = [source_of(cell) for cell in read_notebook(notebook)["cells"]]
     parts = [notebook.stem]
     if market is not None:
@@ -69,6 +75,24 @@ def report_name(notebook: Path, values: Mapping[str, Any], config: StudyConfig |
         parts[:0] = ["look-ahead"] if config.look_ahead else []
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
     return "-".join([*parts, digest[:8]])
+
+
+def file_hashes(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return the sha256 of a report's notebook and page, which its JSON file stores: `whole_report` sees what belongs together."""
+    return {suffix: hashlib.sha256(texts[suffix].encode()).hexdigest() for suffix in SUFFIXES[1:]}
+
+
+def whole_report(folder: Path, name: str) -> dict[str, Any] | None:
+    """Return the content of a report's JSON file; None unless notebook and page lie beside it, as they were when it was written."""
+    try:
+        content = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for suffix in SUFFIXES[1:]:
+            data = (folder / f"{name}{suffix}").read_bytes()
+            if hashlib.sha256(data).hexdigest() != content["report"]["files"][suffix]:
+                return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return dict(content)
 
 
 def publish(scratch: Path, folder: Path, name: str, texts: Mapping[str, str]) -> dict[str, Path]:

@@ -15,7 +15,7 @@ from workbench.losses import KINDS, UNITS
 from workbench.market.tables import Market
 from workbench.report.table import Table
 from workbench.report.verdict import points, span
-from workbench.result import StudyResult, format_number
+from workbench.result import StudyResult, engine_text, format_number
 from workbench.universe import return_bounds, universe_by_month
 
 _LABELS = {
@@ -344,9 +344,9 @@ def _plain(value: object) -> str:
     return ", ".join(value) or "none" if isinstance(value, list) else str(value)
 
 
-def provenance(result: StudyResult) -> Table:
-    """Return where the numbers come from: inputs, hashes, timing, versions."""
-    p = dict(result.provenance)
+def provenance(result: StudyResult, account: Mapping[str, Any] | None = None) -> Table:
+    """Return where the numbers come from: inputs, hashes, timing, versions; with an engine's account, what ran where."""
+    p = dict(result.provenance) | ({"engine": engine_text(account)} if account else {})
     rows = [
         (name.replace("_", " "), str(value)) for name, value in p.items() if name != "versions" and value is not None
     ]

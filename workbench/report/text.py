@@ -1,6 +1,7 @@
 """A study as plain text for a terminal, and its trades as a file.
 
-Enters: a StudyResult. Leaves: lines of at most 100 characters; the warnings that nobody may overlook stand first.
+Enters: a StudyResult or a SweepResult. Leaves: lines of at most 100 characters, longer only where a sweep's row names its knobs; the
+warnings that nobody may overlook stand first.
 """
 
 from __future__ import annotations
@@ -10,16 +11,21 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from workbench.core.metrics import RETURN_METRICS
 from workbench.errors import ConfigError, UnavailableError
 from workbench.losses import KINDS, UNITS
 from workbench.result import StudyResult, format_number
 from workbench.stocks import NUMBERS, StocksResult
+from workbench.sweep.result import SweepResult
 
 TRADE_SUFFIXES = (".csv", ".parquet")
 _RELATIVE = ("excess_return", "beta", "alpha", "tracking_error", "information_ratio")
 _RATIOS = ("sharpe_ratio", "sortino_ratio", "calmar_ratio")
 _WIDTH = 100
+SWEEP_NUMBERS = ("total_return", "excess_return", "sharpe_ratio", "max_drawdown", "mean_turnover")
+_MOST_ROWS = 10
 _NAMED = ("excluded", "exclude_unknown")
 _MOST_NAMES = 5
 _DATA_WARNINGS = {
@@ -32,6 +38,52 @@ def study_text(result: StudyResult) -> str:
     """Return a study's numbers, what waits, what was left out, and the published figures where they apply."""
     blocks = [_head(result), _numbers(result), _relative(result), _pending(result), _losses(result), _published(result)]
     return "\n\n".join("\n".join(lines) for block in blocks if (lines := list(block)))
+
+
+def sweep_text(result: SweepResult) -> str:
+    """Return the best rows of a sweep, the spread over all of them, and where the rest is."""
+    timing = "LOOK-AHEAD: rows with execution_lag=0 trade before the signal is complete"
+    lines = list(
+        warning_lines(result.provenance["data_kind"], timing if 0 in result.grid.values["execution_lag"] else "")
+    )
+    lines += [repr(result.grid), ""]
+    head = "".join(f"{name:>16s}" for name in SWEEP_NUMBERS)
+    lines += [f"{'':12s}{head}"]
+    lines += [f"{label:12s}{''.join(cells)}" for label, cells in _spread(result)]
+    best = result.best(n=_MOST_ROWS)
+    if best:
+        lines += ["", f"the best by sharpe_ratio, out of {len(result):,}: picked after the fact, so expect less", head]
+        lines += ["".join(f"{cell:>16s}" for cell in _row(result, row)) + f"  {_knobs(result, row)}" for row in best]
+    if result.failures:
+        lines += ["", f"{len(result.failures):,} configurations failed:"]
+        lines += [f"  row {row}: {result.failures[row]}" for row in sorted(result.failures)[:_MOST_NAMES]]
+        lines += ["  ..."] if len(result.failures) > _MOST_NAMES else []
+    if result.path is not None:
+        lines += ["", f"all rows: {result.path}"]
+    return "\n".join(lines)
+
+
+def _spread(result: SweepResult) -> Iterator[tuple[str, list[str]]]:
+    columns = {name: result.column(name) for name in SWEEP_NUMBERS}
+    for label, share in (("lowest", 0.0), ("median", 0.5), ("highest", 1.0)):
+        cells = []
+        for name, column in columns.items():
+            known = column[~np.isnan(column)]
+            value = float(np.quantile(known, share)) if len(known) else None
+            cells.append(f"{format_number(name, value):>16s}")
+        yield label, cells
+
+
+def _row(result: SweepResult, row: int) -> list[str]:
+    return [format_number(name, value) for name, value in result.numbers(SWEEP_NUMBERS, row).items()]
+
+
+def _knobs(result: SweepResult, row: int) -> str:
+    knobs = result.grid.knobs(row)
+    return " ".join(
+        f"{name}={'+'.join(knobs[name]) if isinstance(knobs[name], tuple) else knobs[name]}"
+        for name in result.grid.varying
+    )
 
 
 def warning_lines(data_kind: str, timing: str = "") -> Iterator[str]:

@@ -1,0 +1,219 @@
+"""Ray, started or joined, and left as it was found.
+
+Enters: nothing, or RAY_ADDRESS. Leaves: a Ray that tasks can be sent to, for as long as somebody here uses it; what was started here is
+shut down after that, what was running before goes on. Ray is imported when it is needed, in the thread that opens it: `start_in_background`
+returns at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from workbench.cluster.address import VARIABLE, check_address
+from workbench.errors import UnavailableError
+from workbench.execution import usable_cpus
+
+# `uv run` would ship the whole working directory to every worker.
+_SETTINGS = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+_LONGEST_REASON = 300
+
+
+def in_use() -> str | None:
+    """Return why Ray is there to be used: it is initialised in this process, or RAY_ADDRESS names it; None where it is not."""
+    with _lock:
+        started = _session is not None and _session.is_usable()
+    if started or _is_initialized():
+        return "Ray is initialised in this process"
+    address = os.environ.get(VARIABLE)
+    return f"{VARIABLE} names {address}" if address else None
+
+
+def check() -> None:
+    """Raise what `running` would raise of RAY_ADDRESS, before Ray is imported: a mistake is answered at once."""
+    if not _is_initialized():
+        check_address(os.environ.get(VARIABLE) or "local")
+
+
+@contextlib.contextmanager
+def running(num_cpus: int | None = None) -> Iterator[None]:
+    """Have Ray within the block: the one initialised here, else the one that RAY_ADDRESS names, else a local one of our own.
+
+    The nodes of one that was not started here must have the workbench, the Python and the Ray of this process.
+
+    Parameters
+    ----------
+    num_cpus
+        Of a Ray that is started here; by default the processors that this process may use.
+
+    Raises
+    ------
+    ConfigError
+        RAY_ADDRESS has the wrong form.
+    UnavailableError
+        The Ray that RAY_ADDRESS names cannot be reached, wants a token or has other versions, or none can be started.
+    """
+    with connected(num_cpus):
+        if _session is None or not _session.is_own:
+            from workbench.cluster.nodes import check_versions
+
+            check_versions()
+        yield
+
+
+@contextlib.contextmanager
+def connected(num_cpus: int | None = None) -> Iterator[None]:
+    """Have Ray within the block as `running` does, whatever versions its nodes have."""
+    with start_in_background(num_cpus):
+        if _session is not None:
+            _session.wait()
+        yield
+
+
+def start_in_background(num_cpus: int | None = None) -> contextlib.ExitStack:
+    """Start or join Ray as `running` does, in a thread; what goes wrong is raised where Ray is used first.
+
+    Returns
+    -------
+    ExitStack
+        Its `close` gives up this use of Ray, as does leaving a `with` block; the last one to do so shuts down what was started.
+    """
+    global _session
+    stack = contextlib.ExitStack()
+    with _lock:
+        if _session is not None and not _session.is_usable():
+            _session.end()
+            _session = None
+        if _session is None and not _is_initialized():
+            _session = _Session(os.environ.get(VARIABLE) or "local", num_cpus)
+        if _session is not None:
+            _session.users += 1
+            stack.callback(_leave, _session)
+    return stack
+
+
+class _Session:
+    """A Ray that this process opened.
+
+    Its thread lives as long as it: the kernel kills the processes of a local Ray when the thread that started them ends.
+    """
+
+    def __init__(self, address: str, num_cpus: int | None) -> None:
+        self.is_own = address == "local"
+        self.users = 0
+        self._address, self._num_cpus = address, num_cpus
+        self._opened, self._left = threading.Event(), threading.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._keep, name="workbench-ray", daemon=True)
+        self._thread.start()
+
+    def is_usable(self) -> bool:
+        """Return whether Ray is there or on its way: no start that failed, none given up, none that the user shut down."""
+        on_its_way = self._thread.is_alive() and not self._left.is_set()
+        return on_its_way and (not self._opened.is_set() or _is_initialized())
+
+    def wait(self) -> None:
+        """Wait until Ray can be used."""
+        self._opened.wait()
+        if self._error is not None:
+            raise self._error
+        _handle_sigterm(self.is_own)
+
+    def leave(self) -> None:
+        """Shut down what was started; a start that is still under way is not waited for."""
+        self._left.set()
+        if self._opened.is_set():
+            self._thread.join()
+
+    def end(self) -> None:
+        """Shut down what was started, and wait for it."""
+        self._left.set()
+        self._thread.join()
+
+    def _keep(self) -> None:
+        try:
+            _open(self._address, self._num_cpus)
+        except Exception as error:  # whatever it is, it is for the one who waits
+            self._error = error
+            return
+        finally:
+            self._opened.set()
+        self._left.wait()
+        _close()
+
+
+def _terminate(*_: object) -> NoReturn:
+    """Leave through the `finally` clauses, and through Ray's own: the default would leave two of its processes behind for a minute."""
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _handle_sigterm(is_own: bool) -> None:
+    """Put Python's handler back on top of that of Ray, which prints a stack before it calls it."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate if is_own and handler is signal.SIG_DFL else handler)
+
+
+def _restore_sigterm() -> None:
+    if signal.getsignal(signal.SIGTERM) is _terminate and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+_session: _Session | None = None
+_lock = threading.RLock()
+
+
+def _leave(session: _Session) -> None:
+    with _lock:
+        session.users -= 1
+        if session.users == 0:
+            session.leave()
+            _restore_sigterm()
+
+
+def _is_initialized() -> bool:
+    """Return whether Ray is initialised in this process, without importing it."""
+    test = getattr(sys.modules.get("ray"), "is_initialized", None)
+    return test is not None and bool(test())
+
+
+def _open(address: str, num_cpus: int | None) -> None:
+    check_address(address)
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if address == "local":
+        _provide_token()
+        settings |= {"num_cpus": num_cpus or usable_cpus(), "include_dashboard": False}
+    try:
+        ray.init(address=address, **settings)
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]
+        way = "; install the same versions on both sides" if "Version mismatch" in reason else ""
+        raise UnavailableError(f"Ray at {address} cannot be used: {reason}{way}") from None
+    # With `log_to_driver=False` Ray still prints a paragraph on stdout for each worker that dies; it has no public switch for that.
+    ray._private.worker._worker_logs_enabled = False
+
+
+def _close() -> None:
+    import ray
+
+    ray.shutdown(wait_for_processes=True)
+    ray._private.worker._worker_logs_enabled = True
+
+
+def _provide_token() -> None:
+    """Make up a token where Ray, which protects a local cluster by one, cannot write it to the home folder."""
+    home = os.path.expanduser("~")
+    given = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
+    if not given and not os.path.exists(os.path.join(home, ".ray", "auth_token")) and not os.access(home, os.W_OK):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
