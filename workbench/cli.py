@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import workbench
-from workbench import cli_prices, cli_ray, cli_score, cli_sweep
+from workbench import cli_prices, cli_ray, cli_score, cli_serve, cli_sweep
 from workbench.errors import CheckError, ConfigError, WorkbenchError
 from workbench.options import Command, with_options
 
@@ -181,6 +181,7 @@ COMMANDS: dict[str, Command] = {
     "stocks": stocks,
     "score": cli_score.score,
     "verify": verify,
+    "serve": cli_serve.serve,
     "doctor": cli_ray.doctor,
 }
 

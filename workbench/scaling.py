@@ -95,7 +95,7 @@ def scaling(
     times, results = {}, {}
     with choose(engine):  # kept open, so that it is started once
         for number in workers:
-            times[number], results[number] = _timed(grid, market, engine, number, repeats)
+            times[number], results[number] = timed(grid, market, engine, number, repeats)
     plain = results[workers[0]]
     rows = [
         {
@@ -109,7 +109,8 @@ def scaling(
     return Table(pd.DataFrame(rows), f"{len(plain):,} configurations", text_columns=("Same bits",))
 
 
-def _timed(grid: Grid | str, market: Market, engine: str, workers: int, repeats: int) -> tuple[float, SweepResult]:
+def timed(grid: Grid | str, market: Market, engine: str, workers: int, repeats: int) -> tuple[float, SweepResult]:
+    """Return the best time of a sweep, its workers warm and 0 of them none, and its result."""
     with contextlib.ExitStack() as stack:
         chosen = stack.enter_context(choose(engine, workers=workers)) if workers else Here()
         run_sweep("top_n=1,2", market, chosen)  # warms the workers and the compiled loop

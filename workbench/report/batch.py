@@ -47,8 +47,9 @@ class Batch:
 
 
 class Order(NamedTuple):
-    """One report to be made: its notebook's parameters, and the positions of the studies that wait for it."""
+    """One report to be made: its files' name, its notebook's parameters, and the positions of the studies that wait for it."""
 
+    name: str
     given: Mapping[str, Any]
     positions: tuple[int, ...]
 
@@ -133,6 +134,7 @@ def run_matrix(
                     tick(1)
         finally:
             end_kernels(Path(kernels))
+            _settle_finished(entries, orders, folder)
             index = write_index(matrix, entries, engine.account(), beside, folder)
     return Batch(index, tuple(entries))
 
@@ -162,7 +164,7 @@ def _plan(matrix: Matrix, folder: Path, inputs: Inputs, entries: list[Entry], re
             if market is not None and market.prices.source.path.startswith(SNAPSHOT):
                 given["prices"] = market.prices.source.path  # what was fetched from Yahoo a moment ago, for all reports
             before = waiting[name].positions if name in waiting else ()
-            waiting[name] = Order(given, (*before, position))
+            waiting[name] = Order(name, given, (*before, position))
     if len(errors) == len(groups):
         raise errors[0]
     return list(waiting.values())
@@ -239,6 +241,15 @@ def make_one(order: Order, place: Place) -> Outcome:
     except Exception as error:  # one report's failure, whatever it is, must not be that of all others
         return Outcome("failed", f"{type(error).__name__}: {error}", None)
     return Outcome(run.status, "" if run.failure is None else str(run.failure), run.html.stem)
+
+
+def _settle_finished(entries: list[Entry], orders: Sequence[Order], folder: Path) -> None:
+    """Take note of reports that are there although an interruption came before their worker could say so."""
+    for order in orders:
+        content = read_report(folder, order.name)
+        for position in order.positions:
+            if content is not None and entries[position].status == "not run":
+                entries[position] = replace(entries[position], status="done", stem=order.name, content=content)
 
 
 def _settled(entry: Entry, outcome: Outcome, folder: Path) -> Entry:

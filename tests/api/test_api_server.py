@@ -1,0 +1,187 @@
+"""The server as a process: sockets, slow and rude clients, signals."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from processes import alive, until
+from small_home import make_home
+
+from workbench.api.job_files import JobFolder
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = "from workbench import cli_serve; cli_serve.serve(host={host!r}, port={port}, engine='local')"
+QUICK = {"WORKBENCH_API_HEADER_SECONDS": "1", "WORKBENCH_API_BODY_SECONDS": "1", "WORKBENCH_API_RATE_PER_SECOND": "0"}
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+class Served:
+    """A server process and where it listens."""
+
+    def __init__(self, home: Path, log: Path) -> None:
+        self.port, self.log = free_port(), log
+        self.url = f"http://127.0.0.1:{self.port}"
+        with open(log, "wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", CODE.format(host="127.0.0.1", port=self.port)],
+                cwd=ROOT,
+                env=os.environ | QUICK | {"WORKBENCH_HOME": str(home)},
+                stderr=stderr,
+            )
+        until(self.answers, 60.0)
+
+    def answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"{self.url}/health").status_code == 200
+        return False
+
+    def raw(self, data: bytes) -> socket.socket:
+        line = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        line.sendall(data)
+        return line
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_home(tmp_path_factory.mktemp("served"))
+
+
+@pytest.fixture(scope="module")
+def served(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    server = Served(home, tmp_path_factory.mktemp("log") / "stderr")
+    yield server
+    server.process.kill()
+    server.process.wait()
+
+
+def until_closed(line: socket.socket) -> bytes:
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while part := line.recv(65536):
+            received += part
+    return received
+
+
+def test_the_door_opens_and_many_clients_get_one_answer(served: Served):
+    def ask(seed: int) -> tuple[int, Any]:
+        answer = httpx.post(
+            f"{served.url}/portfolio/analyze", json={"dataset": "small", "top_n": 2, "seed": seed % 5}, timeout=30
+        )
+        return answer.status_code, answer.json()["study"]["summary"]
+
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(ask, range(100)))
+    assert {status for status, _ in answers} == {200}
+    assert all(summary == answers[0][1] for _, summary in answers)
+
+
+def test_a_claim_of_ten_gigabytes_is_refused_at_once(served: Served):
+    for path, kind in (("/portfolio/analyze", b"application/json"), ("/datasets?name=big", b"text/csv")):
+        started = time.monotonic()
+        head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: 10000000000\r\n\r\n"
+        with served.raw(head % (path.encode(), kind)) as line:
+            answer = until_closed(line)
+        assert answer.startswith(b"HTTP/1.1 413 ") and time.monotonic() - started < 5
+
+
+def test_a_body_that_drips_is_cut_off_and_others_are_served_meanwhile(served: Served):
+    head = b"POST /portfolio/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        lines = [stack.enter_context(served.raw(head + b"{")) for _ in range(50)]
+        assert httpx.get(f"{served.url}/health", timeout=5).status_code == 200
+        answers = [until_closed(line) for line in lines]
+    assert all(answer.startswith(b"HTTP/1.1 408 ") for answer in answers)
+
+
+def test_a_head_that_drips_is_cut_off(served: Served):
+    with contextlib.ExitStack() as stack:
+        silent = stack.enter_context(served.raw(b""))
+        lines = [stack.enter_context(served.raw(b"GET / HTTP/1.1\r\nHost: loc")) for _ in range(20)]
+        for _ in range(8):
+            for line in lines:
+                with contextlib.suppress(OSError):
+                    line.sendall(b"a")
+            time.sleep(0.25)
+        assert [until_closed(line) for line in (silent, *lines)] == [b""] * 21
+    assert httpx.get(f"{served.url}/health", timeout=5).status_code == 200
+
+
+def test_a_connection_is_used_again_after_it_was_idle(served: Served):
+    with httpx.Client(base_url=served.url) as client:
+        assert client.get("/").status_code == 200
+        time.sleep(1.5)  # longer than a head may take
+        assert client.get("/").status_code == 200
+        before = served.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert before.recv(4096).startswith(b"HTTP/1.1 200")
+        before.close()
+
+
+def test_what_is_not_http_is_an_error_of_the_client(served: Served):
+    for data in (b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x00" * 100):
+        with served.raw(data) as line:
+            answer = until_closed(line)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+    assert httpx.get(f"{served.url}/health").status_code == 200
+
+
+def test_the_log_is_json_with_the_requests_id(served: Served):
+    httpx.get(f"{served.url}/status", headers={"X-Request-Id": "find-me"})
+    until(lambda: "find-me" in served.log.read_text(), 5.0)
+    lines = [json.loads(line) for line in served.log.read_text().splitlines() if line.startswith("{")]
+    entry = next(line for line in lines if line.get("request_id") == "find-me")
+    assert (entry["path"], entry["status"], entry["level"]) == ("/status", 200, "info")
+
+
+def test_a_killed_server_loses_no_job_and_a_stopped_one_answers_what_it_began(home: Path, tmp_path: Path):
+    first = Served(home, tmp_path / "first")
+    job = httpx.post(f"{first.url}/reports", json={"dataset": "small", "top_n": 2}, timeout=30).json()["id"]
+    folder = JobFolder(home / "jobs" / job)
+    until(lambda: "pid" in (folder.read() or {}), 30.0)
+    first.process.kill()
+    first.process.wait()
+    assert folder.is_alive() and alive((folder.read() or {})["pid"])
+
+    second = Served(home, tmp_path / "second")
+    until(lambda: httpx.get(f"{second.url}/jobs/{job}").json()["status"] == "done", 60.0)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(
+            httpx.post, f"{second.url}/portfolio/analyze", json={"weighting": "min_variance"}, timeout=60
+        )
+        until(lambda: httpx.get(f"{second.url}/status").json()["computations"]["taken"] == 1 or asked.done(), 30.0)
+        second.process.send_signal(signal.SIGTERM)
+        assert asked.result().status_code == 200
+    assert second.process.wait(30) in (0, -signal.SIGTERM)
+    assert "Traceback" not in (tmp_path / "second").read_text()
+
+
+def test_beyond_loopback_without_a_key_it_does_not_start(tmp_path: Path):
+    code = "from workbench import cli_serve; cli_serve.serve(host='0.0.0.0', port=1, engine='local')"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("WORKBENCH_API")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=environment | {"WORKBENCH_HOME": str(tmp_path)},
+    )
+    assert done.returncode != 0
+    assert "ConfigError: host must be a loopback address where no API key is set, got 0.0.0.0" in done.stderr
