@@ -1,4 +1,4 @@
-"""Run by test_faults.py in a process of its own: a second host joins a cluster, and is lost in the middle of a map.
+"""Run by test_faults.py in a process of its own: a second host joins a cluster, and is lost in the middle of a sweep.
 
 The host is a network namespace: it has its own address, and all its processes are killed at once.
 """
@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-import chunk_work as work
+from lossy_sweep import sweep_through
 
 
 def ip(*arguments: str) -> str:
@@ -74,15 +74,10 @@ def run(host: str, cluster) -> None:
     with running():
         while ray.cluster_resources().get("CPU", 0) < 2:
             time.sleep(0.2)
+        hosts = {node.address for node in nodes()}
         with RayEngine.open() as engine:
-            expected = dict(engine.map(work.wave, range(30), shared=(1.0,)))
-            got: dict[int, bytes] = {}
-            hosts = {node.address for node in nodes()}
-            for position, value in engine.map(work.slow_wave, range(30), shared=(1.0, 0.2)):
-                got[position] = value
-                if len(got) == 6:
-                    kill_all(host)
-            print(f"hosts {len(hosts)}, chunks {len(got)}, equal {got == expected}")
+            sweep = sweep_through(engine, lambda: kill_all(host))
+        print(f"hosts {len(hosts)}, {sweep}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import chunk_work as work
 import psutil
 
 DOCTOR = """
@@ -87,17 +86,14 @@ def kill_driver(folder: Path) -> list[bool]:
 
 
 def lose(cluster: Any, node: Any) -> dict[str, Any]:
-    """Lose a node in the middle of a map, ungracefully, with all that it was doing."""
+    """Lose a node in the middle of a sweep, ungracefully, with all that it was doing."""
+    from lossy_sweep import sweep_through
+
     from workbench.cluster.engine import RayEngine
 
     with RayEngine.open() as engine:
-        expected = dict(engine.map(work.wave, range(14), shared=(1.0,)))
-        got: dict[int, bytes] = {}
-        for position, value in engine.map(work.slow_wave, range(14), shared=(1.0, 0.2)):
-            got[position] = value
-            if len(got) == 5:
-                cluster.remove_node(node, allow_graceful=False)
-        return {"equal": got == expected, "account": engine.account()}
+        sweep = sweep_through(engine, lambda: cluster.remove_node(node, allow_graceful=False))
+        return {"sweep": sweep, "account": engine.account()}
 
 
 if __name__ == "__main__":
