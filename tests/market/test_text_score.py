@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from posts import HEADER, InLine, by_plain_loop, random_rows, read_table, score, write_rows
+from processes import alive
 from small_market import prices_frame
 
 from workbench import StudyConfig, load_market, run_study
@@ -147,8 +148,11 @@ def test_worker_processes_give_the_same_bytes(posts: Any, tmp_path: Path):
 
 
 def is_worker(process: psutil.Process) -> bool:
-    """Tell a worker of the local engine from what an earlier test may have left."""
-    return process.status() != psutil.STATUS_ZOMBIE and any("workbench.workers" in word for word in process.cmdline())
+    """Tell a worker of the local engine that is alive from what an earlier test may have left."""
+    try:
+        return any("workbench.workers" in word for word in process.cmdline())
+    except psutil.Error:  # it is gone, or waits to be
+        return False
 
 
 def test_a_worker_killed_in_the_middle_changes_nothing(tmp_path: Path):
@@ -172,10 +176,10 @@ def test_a_worker_killed_in_the_middle_changes_nothing(tmp_path: Path):
             pass
 
     result = score_posts(path, tmp_path / "table.csv", engine=LocalEngine(2), progress=Show())
-    assert killed and not psutil.pid_exists(killed[0])
+    assert killed and not alive(killed[0])
     assert (tmp_path / "table.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert result.rows == 12_000
-    assert not psutil.Process().children()
+    assert not any(map(is_worker, psutil.Process().children()))
 
 
 MEMORY = """
