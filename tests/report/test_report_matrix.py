@@ -422,6 +422,11 @@ def test_after_an_interruption_the_index_shows_what_is_there_and_the_next_call_m
     rest = InLine()
     assert statuses(run_matrix(matrix(text), out, rest)) == ["reused", "done", "done"]
     assert rest.done == 2
+    time.sleep(1)  # a report says to the second when it was made
+    with pytest.raises(KeyboardInterrupt):
+        run_matrix(matrix(text), out, InLine(stop_after=1), refresh=True)
+    index = json.loads((out / "index.json").read_text())
+    assert [study["status"] for study in index["studies"]] == ["done", "not run", "not run"], "the others are old"
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 

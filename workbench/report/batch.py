@@ -7,6 +7,7 @@ Whatever happens to one report (a cell, its kernel, its worker, data that refuse
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import tempfile
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -114,7 +115,7 @@ def run_matrix(
     UnavailableError
         The engine is gone. The index shows what there is, as it does after any other interruption; the same call goes on from there.
     """
-    folder = output_folder(out)
+    folder, since = output_folder(out), dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     check_place(folder)
     with (
         scratch_folder(folder) as beside,
@@ -134,7 +135,7 @@ def run_matrix(
                     tick(1)
         finally:
             end_kernels(Path(kernels))
-            _settle_finished(entries, orders, folder)
+            _settle_finished(entries, orders, folder, since)
             index = write_index(matrix, entries, engine.account(), beside, folder)
     return Batch(index, tuple(entries))
 
@@ -243,12 +244,14 @@ def make_one(order: Order, place: Place) -> Outcome:
     return Outcome(run.status, "" if run.failure is None else str(run.failure), run.html.stem)
 
 
-def _settle_finished(entries: list[Entry], orders: Sequence[Order], folder: Path) -> None:
-    """Take note of reports that are there although an interruption came before their worker could say so."""
+def _settle_finished(entries: list[Entry], orders: Sequence[Order], folder: Path, since: str) -> None:
+    """Take note of reports that were made, `since` when, although an interruption came before their worker could say so."""
     for order in orders:
+        if entries[order.positions[0]].status != "not run":
+            continue
         content = read_report(folder, order.name)
-        for position in order.positions:
-            if content is not None and entries[position].status == "not run":
+        if content is not None and content["report"]["created_at"] >= since:
+            for position in order.positions:
                 entries[position] = replace(entries[position], status="done", stem=order.name, content=content)
 
 
