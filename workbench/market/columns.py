@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from workbench.errors import DataError
+from workbench.errors import ConfigError, DataError
 from workbench.market.cells import Kind
 from workbench.market.files import show
 from workbench.market.tables import Days, Floats, Ints
@@ -102,3 +102,22 @@ def duplicate_error(name: str, places: str, day: object, symbol: str | None) -> 
     """Return the error of two rows for one day, or for one day and symbol."""
     what, got = ("date", f"{day}") if symbol is None else ("(date, symbol)", f"({day}, {show(symbol)})")
     return DataError(f"{name}: {places}: {what} must occur once, got {got} twice; delete one of the rows")
+
+
+def split_columns(text: str) -> dict[str, str]:
+    """Read a mapping of column names as the command line has it: `likes=favourites,symbol=ticker`.
+
+    Raises
+    ------
+    ConfigError
+        A part is not `name=column`, or a name is given twice.
+    """
+    columns: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, own = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and own):
+            raise ConfigError(f"columns must be like likes=favourites,symbol=ticker, got {show(part)!r}")
+        if name in columns:
+            raise ConfigError(f"columns must name {show(name)} once, got it twice")
+        columns[name] = own
+    return columns

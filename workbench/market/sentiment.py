@@ -22,7 +22,7 @@ from workbench.config import nearest
 from workbench.errors import ConfigError, DataError
 from workbench.losses import Loss
 from workbench.market.cells import Fault, Kind, parse_day
-from workbench.market.columns import Columns, Layout
+from workbench.market.columns import Columns, Layout, split_columns
 from workbench.market.files import show
 from workbench.market.reader import read_columns
 from workbench.market.tables import Days, Floats, InputFile, Ints, SentimentTable
@@ -76,14 +76,7 @@ def parse_columns(text: str) -> dict[str, str]:
     ConfigError
         A part is not `name=column`, or a name is unknown or given twice.
     """
-    columns: dict[str, str] = {}
-    for part in text.split(","):
-        name, equals, own = (piece.strip() for piece in part.partition("="))
-        if not (name and equals and own):
-            raise ConfigError(f"columns must be like likes=favourites,symbol=ticker, got {show(part)!r}")
-        if name in columns:
-            raise ConfigError(f"columns must name {show(name)} once, got it twice")
-        columns[name] = own
+    columns = split_columns(text)
     _full_names(columns)
     return columns
 

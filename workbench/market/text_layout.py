@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from workbench.config import nearest
 from workbench.errors import ConfigError, DataError
-from workbench.market.columns import check_header
+from workbench.market.columns import check_header, split_columns
 from workbench.market.files import show
 
 COUNTS = ("comments", "likes", "impressions")
@@ -42,14 +42,7 @@ def parse_post_columns(text: str) -> dict[str, str]:
     ConfigError
         A part is not `name=column`, or a name is unknown or given twice.
     """
-    columns: dict[str, str] = {}
-    for part in text.split(","):
-        name, equals, own = (piece.strip() for piece in part.partition("="))
-        if not (name and equals and own):
-            raise ConfigError(f"columns must be like likes=favourites,symbol=ticker, got {show(part)!r}")
-        if name in columns:
-            raise ConfigError(f"columns must name {show(name)} once, got it twice")
-        columns[name] = own
+    columns = split_columns(text)
     check_post_columns(columns)
     return columns
 
