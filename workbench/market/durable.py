@@ -40,7 +40,10 @@ class DamagedFileError(UnavailableError):
         self.path, self.why = path, why
 
 
-def write_file(path: Path, data: bytes, durable: bool = True) -> None:
+_STORE = "what was stored before is whole; make room, or set WORKBENCH_HOME to another folder"
+
+
+def write_file(path: Path, data: bytes, durable: bool = True, advice: str = _STORE) -> None:
     """Put `data` at `path`, whole or not at all.
 
     Parameters
@@ -49,6 +52,8 @@ def write_file(path: Path, data: bytes, durable: bool = True) -> None:
         Its folder must exist; what is there is replaced.
     durable
         Wait until the disk has it. False for what can be made again.
+    advice
+        What the user is told to do where it fails; by default about a file of the store.
 
     Raises
     ------
@@ -70,7 +75,7 @@ def write_file(path: Path, data: bytes, durable: bool = True) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise unwritable(path, error) from None
+            raise unwritable(path, error, advice) from None
         raise
 
 
@@ -83,13 +88,10 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def unwritable(path: Path, error: OSError) -> UnavailableError:
+def unwritable(path: Path, error: OSError, advice: str = _STORE) -> UnavailableError:
     """Return the error of a file that could not be written."""
     why = error.strerror or type(error).__name__
-    return UnavailableError(
-        f"{show(path, 200)}: cannot be written: {why}; what was stored before is whole; "
-        "make room, or set WORKBENCH_HOME to another folder"
-    )
+    return UnavailableError(f"{show(path, 200)}: cannot be written: {why}" + (f"; {advice}" if advice else ""))
 
 
 def sha256(data: bytes) -> str:

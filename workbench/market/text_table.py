@@ -10,13 +10,12 @@ import csv
 import datetime as dt
 import io
 import os
-import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
-from workbench.errors import ConfigError, UnavailableError
+from workbench.errors import ConfigError
 from workbench.losses import Loss
+from workbench.market.durable import write_file
 from workbench.market.files import show
 from workbench.market.sentiment import COLUMNS
 from workbench.market.text_tally import SCALE, Sums
@@ -60,20 +59,7 @@ def write_table(out: Path, rows: list[Row], losses: tuple[Loss, ...]) -> None:
         The disk is full, or the folder cannot be written; what was there is as it was.
     """
     data = _csv(rows) if out.suffix.lower() == ".csv" else _parquet(rows, losses)
-    unfinished = out.absolute().parent / f".{out.name}.{os.getpid()}-{secrets.token_hex(4)}"
-    try:
-        with open(unfinished, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, out)
-    except OSError as error:
-        raise UnavailableError(
-            f"{show(out, 200)}: cannot be written: {error.strerror or type(error).__name__}"
-        ) from None
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
+    write_file(out, data, advice="")
 
 
 def _csv(rows: list[Row]) -> bytes:

@@ -6,6 +6,7 @@ warnings that nobody may overlook stand first.
 
 from __future__ import annotations
 
+import io
 import os
 import textwrap
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from workbench.core.metrics import RETURN_METRICS
-from workbench.errors import ConfigError, UnavailableError
+from workbench.errors import ConfigError
 from workbench.losses import KINDS, UNITS
+from workbench.market.durable import write_file
 from workbench.result import StudyResult, format_number
 from workbench.stocks import NUMBERS, StocksResult
 from workbench.sweep.result import SweepResult
@@ -204,14 +206,9 @@ def check_trades_file(path: Path) -> None:
 
 def write_trades(result: StudyResult, path: Path) -> None:
     """Write the trades as CSV or Parquet, by the name's ending, whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        if path.suffix == ".csv":
-            result.trades.to_csv(unfinished, index=False)
-        else:
-            result.trades.to_parquet(unfinished, index=False)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise UnavailableError(f"{path}: cannot be written: {error.strerror or type(error).__name__}") from None
-    finally:
-        unfinished.unlink(missing_ok=True)
+    content = io.BytesIO()
+    if path.suffix == ".csv":
+        result.trades.to_csv(content, index=False)
+    else:
+        result.trades.to_parquet(content, index=False)
+    write_file(path, content.getvalue(), durable=False, advice="")
