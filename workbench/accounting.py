@@ -17,7 +17,7 @@ from workbench.core.periods import period_numbers
 from workbench.core.simulation import Simulation
 from workbench.losses import Loss
 from workbench.market.tables import Market
-from workbench.plan import Ranking, Target
+from workbench.plan import Ranking, Target, executed_targets
 
 _NOT_TRADED = {
     "no_trading_day_before": "the prices have no trading day on or before the period's end",
@@ -28,7 +28,7 @@ _NOT_TRADED = {
 
 def collect_losses(config: StudyConfig, market: Market, ranking: Ranking, targets: list[Target]) -> list[Loss]:
     """Return everything that the study left out or replaced, input losses first, then by step."""
-    executed = [target for target in targets if target.slot.status == "executed"]
+    executed = executed_targets(targets)
     return [
         *market.losses,
         *_excluded(config, market, ranking),

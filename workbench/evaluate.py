@@ -15,7 +15,7 @@ import numpy.typing as npt
 from workbench.config import StudyConfig
 from workbench.core.evaluation import ICSummary, mean_ic, quantile_returns, rank_ic
 from workbench.market.tables import Market
-from workbench.plan import Ranking, plan, rank
+from workbench.plan import Ranking, executed_targets, plan, rank
 
 Floats = npt.NDArray[np.float64]
 
@@ -65,7 +65,7 @@ def evaluate_signal(
     ranking = ranking or rank(config, market)
     # Equal weights, so that no optimiser is asked for weights that nobody reads.
     targets = plan(config.replace(weighting="equal"), market, ranking)
-    slots = [(target.position, target.slot) for target in targets if target.slot.status == "executed"]
+    slots = [(target.position, target.slot) for target in executed_targets(targets)]
     signal = ranking.eligible[[position for position, _ in slots]]
     forward = np.full(signal.shape, np.nan)
     prices, columns = market.prices, market.price_columns

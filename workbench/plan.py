@@ -193,6 +193,11 @@ def look_back(market: Market, columns: Positions, decision: int, lookback_days: 
     return np.asarray(window[1:] / window[:-1] - 1.0)
 
 
+def executed_targets(targets: list[Target]) -> list[Target]:
+    """Return those that are traded, in order."""
+    return [target for target in targets if target.slot.status == "executed"]
+
+
 def hold(config: StudyConfig, market: Market, executed: list[Target]) -> Simulation | None:
     """Simulate the executed rebalances; None where there is none."""
     if not executed:

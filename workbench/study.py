@@ -19,7 +19,7 @@ from workbench.core.metrics import relative_metrics, return_metrics
 from workbench.core.simulation import Simulation
 from workbench.losses import losses_frame
 from workbench.market.tables import Market
-from workbench.plan import Ranking, Target, hold, plan, rank
+from workbench.plan import Ranking, Target, Weigh, executed_targets, hold, plan, rank, weigh
 from workbench.registry import find_signal
 from workbench.result import CAUSAL, LOOK_AHEAD, StudyResult, versions
 
@@ -56,7 +56,7 @@ def run_study(
     """
     ranking = ranking or rank(config, market)
     targets = plan(config, market, ranking)
-    executed = [target for target in targets if target.slot.status == "executed"]
+    executed = executed_targets(targets)
     simulation = hold(config, market, executed)
     returns = returns_frame(market, simulation)
     returns.attrs["timing"] = mark(config)
@@ -119,9 +119,7 @@ def reproduce_published(market: Market) -> dict[str, Any]:
         total_portfolio_return, total_benchmark_return, excess_return (fractions) and unique_stocks_analyzed.
     """
     config = StudyConfig(**published.RECIPE)
-    targets = plan(config, market, rank(config, market))
-    executed = [target for target in targets if target.slot.status == "executed"]
-    return published.reproduce(market, executed)
+    return published.reproduce(market, executed_targets(plan(config, market, rank(config, market))))
 
 
 _PUBLISHED: WeakKeyDictionary[Market, dict[str, dict[str, Any]] | None] = WeakKeyDictionary()
@@ -139,14 +137,14 @@ def _side_by_side(market: Market) -> dict[str, dict[str, Any]]:
     held = published.without_dropped(market)
     corrected = {}
     for label, knobs in published.CORRECTED.items():
-        corrected[label] = _summary(StudyConfig(**knobs), market)
-        corrected[f"{label} (no {published.HELD_OUT})"] = _summary(StudyConfig(**knobs), held)
+        corrected[label] = study_summary(StudyConfig(**knobs), market)
+        corrected[f"{label} (no {published.HELD_OUT})"] = study_summary(StudyConfig(**knobs), held)
     return published.side_by_side(reproduce_published(market), corrected)
 
 
-def _summary(config: StudyConfig, market: Market) -> dict[str, Any]:
-    targets = plan(config, market, rank(config, market))
-    executed = [target for target in targets if target.slot.status == "executed"]
+def study_summary(config: StudyConfig, market: Market, weigh: Weigh = weigh) -> dict[str, Any]:
+    """Return the summary of a study without anything else of it; `weigh` may be replaced as in `plan`."""
+    executed = executed_targets(plan(config, market, rank(config, market), weigh))
     return summarize(config, market, executed, hold(config, market, executed))
 
 

@@ -17,7 +17,7 @@ from workbench.config import StudyConfig
 from workbench.core.metrics import relative_metrics, return_metrics
 from workbench.core.simulation import Rebalance, simulate
 from workbench.market.tables import Market
-from workbench.plan import Target, plan, rank
+from workbench.plan import Target, executed_targets, plan, rank
 
 Floats = npt.NDArray[np.float64]
 
@@ -97,7 +97,7 @@ def return_bounds(
         One row per supposition: missing_return, total_return, excess_return (None where nothing was traded); and the number of
         positions concerned. With none, all rows equal the study.
     """
-    targets = [t for t in plan(config, market, rank(config, market)) if t.slot.status == "executed"]
+    targets = executed_targets(plan(config, market, rank(config, market)))
     ends = [_ends_while_held(target, market) for target in targets]
     affected = sum(int((~target.available).sum()) + int(end.sum()) for target, end in zip(targets, ends, strict=True))
     rows = []

@@ -17,8 +17,8 @@ from workbench.config import StudyConfig
 from workbench.core.metrics import RELATIVE_METRICS, RETURN_METRICS, daily_rate
 from workbench.core.optimisation import OPTIMISERS
 from workbench.errors import WorkbenchError
-from workbench.plan import hold, plan, rank
-from workbench.study import summarize
+from workbench.plan import rank
+from workbench.study import study_summary
 from workbench.sweep.books import RANKING, Book, Bookkeeper, Ranked
 from workbench.sweep.fits import FitKey, weigher
 from workbench.sweep.grid import FIELDS, Grid
@@ -129,10 +129,7 @@ def _fill_spans(
 
 def _compute_plainly(chunk: Chunk, position: int, config: StudyConfig, books: Bookkeeper) -> None:
     """Replace a row's numbers by those of the functions that `run_study` calls."""
-    market = books.market
-    targets = plan(config, market, rank(config, market), weigh=weigher(books.fits))
-    executed = [target for target in targets if target.slot.status == "executed"]
-    summary = summarize(config, market, executed, hold(config, market, executed))
+    summary = study_summary(config, books.market, weigher(books.fits))
     for number, name in enumerate(NUMBERS):
         if name in summary:
             chunk.numbers[number, position] = np.nan if summary[name] is None else summary[name]
