@@ -93,10 +93,19 @@ class Tally:
         self.tasks, self.seconds = 0, 0.0
         self._lock = threading.Lock()
 
-    def add(self, seconds: float) -> None:
-        """Count one chunk."""
+    def take(self, answer: Answer) -> Any:
+        """Return what a call returned, and count it, or raise what it raised."""
+        returned, seconds, value = answer
+        if not returned:
+            raise value
         with self._lock:
             self.tasks, self.seconds = self.tasks + 1, self.seconds + seconds
+        return value
+
+    def account(self, engine: str, why: str, nodes: int, cpus: int) -> dict[str, Any]:
+        """Return what `Engine.account` does."""
+        place = {"engine": engine, "why": why, "nodes": nodes, "cpus": cpus}
+        return place | {"tasks": self.tasks, "seconds": self.seconds}
 
 
 class Call:
@@ -152,52 +161,42 @@ class LocalEngine:
         with one_blas_thread():
             if self.workers == 1 or len(first) < 2:
                 for position, chunk in waiting:
-                    yield position, self._value(_timed(call, chunk))
+                    yield position, self._tally.take(_timed(call, chunk))
                 return
             with ThreadPoolExecutor(self.workers, "workbench") as threads:
                 for position, answer in _as_finished(
                     threads, lambda _, chunk: _timed(call, chunk), waiting, self.workers
                 ):
-                    yield position, self._value(answer)
+                    yield position, self._tally.take(answer)
 
     @contextlib.contextmanager
     def pool(self, factory: Callable[..., Any], *arguments: Any) -> Iterator[Pool]:
         """Have processes that each hold `factory(*arguments)`, started when the first chunks come; see `Engine.pool`."""
         crew = Crew(factory, arguments)
         try:
-            yield _LocalPool(self, crew)
+            yield _LocalPool(self.workers, self._tally, crew)
         finally:
             crew.end()
 
     def account(self) -> dict[str, Any]:
         """Return what a report's provenance shows; see `Engine.account`."""
-        tally = self._tally
-        counts = {"nodes": 1, "cpus": self.workers, "tasks": tally.tasks, "seconds": tally.seconds}
-        return {"engine": self.name, "why": self._why, **counts}
-
-    def _value(self, answer: Answer) -> Any:
-        """Return what a call returned, or raise what it raised."""
-        returned, seconds, value = answer
-        if not returned:
-            raise value
-        self._tally.add(seconds)
-        return value
+        return self._tally.account(self.name, self._why, 1, self.workers)
 
 
 class _LocalPool:
-    def __init__(self, engine: LocalEngine, crew: Crew) -> None:
-        self._engine, self._crew = engine, crew
+    def __init__(self, workers: int, tally: Tally, crew: Crew) -> None:
+        self._workers, self._tally, self._crew = workers, tally, crew
 
     def map(self, method: str, chunks: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         """Yield (position, object.method(chunk)) as chunks finish; see `Pool.map`."""
         # Of the two blocks the inner one ends first: its threads wait for processes that are then dead.
-        with ThreadPoolExecutor(self._engine.workers, "workbench") as threads, self._crew.shift() as call:
+        with ThreadPoolExecutor(self._workers, "workbench") as threads, self._crew.shift() as call:
 
             def ask(position: int, chunk: Any) -> Answer:
                 return call(method, position, chunk)
 
-            for position, answer in _as_finished(threads, ask, enumerate(chunks), self._engine.workers):
-                yield position, self._engine._value(answer)
+            for position, answer in _as_finished(threads, ask, enumerate(chunks), self._workers):
+                yield position, self._tally.take(answer)
 
 
 def _as_finished(

@@ -15,7 +15,7 @@ import pandas as pd
 
 from workbench.engines import choose
 from workbench.errors import ConfigError
-from workbench.execution import Pool
+from workbench.execution import LocalEngine
 from workbench.market.tables import Market
 from workbench.report.table import Table
 from workbench.sweep.grid import Grid
@@ -23,11 +23,13 @@ from workbench.sweep.result import LOSS_COUNTS, SUMMARY, SweepResult
 from workbench.sweep.run import run_sweep
 
 
-class Here:
+class Here(LocalEngine):
     """The engine that is none: every chunk is computed in this thread, one after the other."""
 
     name = "none"
-    workers = 1
+
+    def __init__(self) -> None:
+        super().__init__(workers=1)
 
     def map(
         self,
@@ -37,27 +39,8 @@ class Here:
         shared: Sequence[Any] = (),
         holds_gil: bool = False,
     ) -> Iterator[tuple[int, Any]]:
-        """Yield (position, function(chunk, *shared)) in order."""
-        for position, chunk in enumerate(chunks):
-            yield position, function(chunk, *shared)
-
-    @contextlib.contextmanager
-    def pool(self, factory: Callable[..., Any], *arguments: Any) -> Iterator[Pool]:
-        """Hold one object in this process."""
-        yield _Held(factory(*arguments))
-
-    def account(self) -> dict[str, Any]:
-        """Return what a provenance shows."""
-        return {"engine": self.name, "why": "named", "nodes": 1, "cpus": 1, "tasks": 0, "seconds": 0.0}
-
-
-class _Held:
-    def __init__(self, held: Any) -> None:
-        self._held = held
-
-    def map(self, method: str, chunks: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-        for position, chunk in enumerate(chunks):
-            yield position, getattr(self._held, method)(chunk)
+        """Yield (position, function(chunk, *shared)) in order, whether the function holds the interpreter or not."""
+        return super().map(function, chunks, shared=shared)
 
 
 def scaling(

@@ -68,8 +68,9 @@ def main() -> None:
 def run(host: str, cluster) -> None:
     import ray
 
-    from workbench.cluster.engine import RayEngine, running
+    from workbench.cluster.engine import RayEngine
     from workbench.cluster.nodes import nodes
+    from workbench.cluster.session import running
 
     with running():
         while ray.cluster_resources().get("CPU", 0) < 2:

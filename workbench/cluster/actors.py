@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.cluster.engine import Actors, RayEngine, surroundings
+from workbench.cluster.engine import Actors, RayEngine
+from workbench.cluster.surroundings import surroundings
 from workbench.config import StudyConfig
 from workbench.market.tables import SentimentTable
 from workbench.plan import Ranking

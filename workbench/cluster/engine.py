@@ -17,14 +17,12 @@ from typing import Any
 import ray
 
 from workbench.cluster.address import is_alive
-from workbench.cluster.nodes import cluster_address, status, status_text
-from workbench.cluster.session import running, start_in_background
+from workbench.cluster.nodes import cluster_address
+from workbench.cluster.session import running
 from workbench.cluster.surroundings import Surroundings, adopt, surroundings, worker_environment
 from workbench.errors import ConfigError, UnavailableError
 from workbench.execution import AHEAD, Call, Pool, Tally, one_blas_thread
 from workbench.workers import RUNS, Answer, Held, attempt
-
-__all__ = ["RayEngine", "running", "start_in_background", "status", "status_text"]
 
 TIMEOUT_SECONDS = 3600.0
 """How long Ray may leave a map without any result."""
@@ -193,9 +191,7 @@ class RayEngine:
 
     def account(self) -> dict[str, Any]:
         """Return what a report's provenance shows; see `Engine.account`. Nodes and CPUs are those at the start."""
-        tally = self._tally
-        counts = {"nodes": self._nodes, "cpus": self._cpus, "tasks": tally.tasks, "seconds": tally.seconds}
-        return {"engine": self.name, "why": self._why, **counts}
+        return self._tally.account(self.name, self._why, self._nodes, self._cpus)
 
     def _as_finished(
         self,
@@ -262,15 +258,12 @@ class RayEngine:
     def receive(self, reference: ray.ObjectRef, what: str) -> Any:
         """Return what a call returned, or raise what it raised, or UnavailableError saying that `what` was lost."""
         try:
-            returned, seconds, value = ray.get(reference, timeout=self._timeout)
+            answer: Answer = ray.get(reference, timeout=self._timeout)
         except ray.exceptions.RayTaskError as error:  # raised around the function: its result cannot be sent, say
             raise _original(error, what) from None
         except ray.exceptions.RayError as error:
             raise UnavailableError(_lost(error, what)) from None
-        if not returned:
-            raise value
-        self._tally.add(seconds)
-        return value
+        return self._tally.take(answer)
 
 
 class _RayPool:
