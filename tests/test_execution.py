@@ -274,7 +274,7 @@ def test_a_notebook_can_map_functions_of_its_cells(tmp_path: Path):
     ]
     file = tmp_path / "cells.ipynb"
     nbformat.write(notebook, file)
-    executed, failure = execute(file, {}, cell_timeout=60)
+    executed, failure, _ = execute(file, {}, cell_timeout=60)
     assert failure is None
     assert [output.get("data", output) for output in executed.cells[-1].outputs] == [
         {"text/plain": "[(0, 0), (1, 1), (2, 4), (3, 9)]"}

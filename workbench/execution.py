@@ -25,6 +25,10 @@ AHEAD = 2
 """Chunks that an engine reads beyond those that run: the next one is there when a worker is free."""
 
 
+ACCOUNT_VARIABLE = "WORKBENCH_ACCOUNT"
+"""Names a file into which a session writes its engine's account: how a report learns from its kernel what ran where."""
+
+
 class Pool(Protocol):
     """Stateful workers, each with its own object made by the same factory."""
 

@@ -22,7 +22,7 @@ from workbench.core.inference import Interval, bootstrap_intervals
 from workbench.engines import choose, prepare, price_fetcher, sentiment_questions
 from workbench.errors import ConfigError
 from workbench.evaluate import SignalEvaluation, evaluate_signal
-from workbench.execution import Engine
+from workbench.execution import ACCOUNT_VARIABLE, Engine
 from workbench.market.load import load_market
 from workbench.market.tables import Market, SentimentTable
 from workbench.plan import Ranking
@@ -30,9 +30,6 @@ from workbench.result import StudyResult
 from workbench.study import run_study
 from workbench.sweep.grid import Grid
 from workbench.sweep.result import FailedStudy, SweepResult
-
-ACCOUNT_VARIABLE = "WORKBENCH_ACCOUNT"
-"""Names a file into which a session writes what ran where: how a report learns it from its kernel."""
 
 
 class Session:

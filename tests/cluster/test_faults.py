@@ -173,4 +173,8 @@ def test_a_second_host_lost_in_the_middle_of_a_map_changes_no_byte():
         pytest.skip(reason)
     command = [sys.executable, str(HERE / "lose_host.py")]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=240)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "hosts 2, {'parts': 14, 'failed rows': 56, 'same bytes': True}\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        "hosts 2, {'parts': 14, 'failed rows': 56, 'same bytes': True}\n",
+        "",
+    )

@@ -14,6 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from workbench import progress
+from workbench.execution import ACCOUNT_VARIABLE
+
 # jsonschema treats this package as optional and uses it to check one string format, IRIs, which notebooks do not have. It builds a
 # grammar when it is imported, which is 1 to 2 s of every process that imports nbformat, as plotly does in a kernel. Import this
 # module before nbformat.
@@ -38,8 +41,8 @@ def kernel_environment(scratch: Path) -> dict[str, str]:
         "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PLOTLY_RENDERER": "plotly_mimetype",
-        "WORKBENCH_PROGRESS": "off",  # a bar would be kept in the report, and fail its check
-        "WORKBENCH_ACCOUNT": str(scratch / _ACCOUNT),
+        progress.VARIABLE: "off",  # a bar would be kept in the report, and fail its check
+        ACCOUNT_VARIABLE: str(scratch / _ACCOUNT),
     }
     if not os.access(os.path.expanduser("~"), os.W_OK):
         for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "MPLCONFIGDIR"):

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from workbench.report.jupyter import KERNEL_CODE, kernel_environment, read_account
 
@@ -39,9 +39,17 @@ _LONGEST_SOCKET = 100
 logging.getLogger("papermill").addHandler(logging.NullHandler())
 
 
+class Executed(NamedTuple):
+    """A notebook that ran: the cell that stopped it, if one did, and what its session said of the engine that it used, if it had one."""
+
+    notebook: nbformat.NotebookNode
+    failure: CellFailure | None
+    account: dict[str, Any] | None
+
+
 def execute(
     notebook: Path, parameters: Mapping[str, Any], *, cell_timeout: float, folder: Path | None = None
-) -> tuple[nbformat.NotebookNode, CellFailure | None]:
+) -> Executed:
     """Run a notebook from top to bottom.
 
     Parameters
@@ -66,32 +74,37 @@ def execute(
         return _execute(notebook, parameters, cell_timeout, folder)
 
 
-def _execute(
-    notebook: Path, parameters: Mapping[str, Any], cell_timeout: float, folder: Path | None
-) -> tuple[nbformat.NotebookNode, CellFailure | None]:
+def _execute(notebook: Path, parameters: Mapping[str, Any], cell_timeout: float, folder: Path | None) -> Executed:
     with tempfile.TemporaryDirectory(prefix="workbench-", dir=folder, ignore_cleanup_errors=True) as name:
         scratch = Path(name)
         with (scratch / "kernel.log").open("w+b") as log:
             kernel = _kernel_class(scratch, log)
-            kept: list[nbformat.NotebookNode] = []
             try:
-                executed = _run(kernel, notebook, parameters, kept, cell_timeout)
-                if any(cell.execution_count is None for cell in _code_cells(executed)):
-                    return _stopped(executed, "SystemExit", "the notebook ended itself before its last cell")
-                return executed, None
-            except PapermillExecutionError as error:
-                return _stopped(kept[0], error.ename, error.evalue)
-            except CellTimeoutError:
-                return _stopped(kept[0], "CellTimeoutError", f"the cell took longer than {cell_timeout:g} s")
-            except DeadKernelError:
-                return _stopped(kept[0], "DeadKernelError", _last_words(kernel.process, log))
-            except RuntimeError as error:
-                words = _last_words(kernel.process, log)
-                raise UnavailableError(f"no kernel could be started: {error}; {words}") from None
+                executed, failure = _run_to_end(kernel, notebook, parameters, cell_timeout, log)
             finally:
                 kernel.end()
-                if kept:
-                    kept[0].metadata["execution"] = read_account(scratch)
+        return Executed(executed, failure, read_account(scratch))
+
+
+def _run_to_end(
+    kernel: type[_Kernel], notebook: Path, parameters: Mapping[str, Any], cell_timeout: float, log: IO[bytes]
+) -> tuple[nbformat.NotebookNode, CellFailure | None]:
+    """Run a notebook in a kernel, and say where it stopped."""
+    kept: list[nbformat.NotebookNode] = []
+    try:
+        executed = _run(kernel, notebook, parameters, kept, cell_timeout)
+        if any(cell.execution_count is None for cell in _code_cells(executed)):
+            return _stopped(executed, "SystemExit", "the notebook ended itself before its last cell")
+        return executed, None
+    except PapermillExecutionError as error:
+        return _stopped(kept[0], error.ename, error.evalue)
+    except CellTimeoutError:
+        return _stopped(kept[0], "CellTimeoutError", f"the cell took longer than {cell_timeout:g} s")
+    except DeadKernelError:
+        return _stopped(kept[0], "DeadKernelError", _last_words(kernel.process, log))
+    except RuntimeError as error:
+        words = _last_words(kernel.process, log)
+        raise UnavailableError(f"no kernel could be started: {error}; {words}") from None
 
 
 class _Engine(NBClientEngine):

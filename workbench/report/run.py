@@ -38,7 +38,7 @@ from workbench.result import StudyResult, engine_text, versions
 from workbench.study import run_study
 
 if TYPE_CHECKING:
-    from nbformat import NotebookNode
+    from workbench.report.kernel import Executed
 
 DEFAULT_NOTEBOOK = "portfolio_report"
 CELL_TIMEOUT_SECONDS = 1800.0
@@ -226,14 +226,13 @@ def _make(job: _Job, defaults: Mapping[str, Any], scratch: Path, cell_timeout: f
     from workbench.report.kernel import execute
 
     injected = {name: value for name, value in job.values.items() if value != defaults[name]}
-    notebook, failure = execute(job.notebook, injected, cell_timeout=cell_timeout, folder=job.provided.kernels)
-    return _store(job, notebook, failure, result, inputs, name, scratch)
+    executed = execute(job.notebook, injected, cell_timeout=cell_timeout, folder=job.provided.kernels)
+    return _store(job, executed, result, inputs, name, scratch)
 
 
 def _store(
     job: _Job,
-    notebook: NotebookNode,
-    failure: CellFailure | None,
+    executed: Executed,
     result: StudyResult | None,
     inputs: list[StoredInput],
     name: str,
@@ -244,6 +243,7 @@ def _store(
 
     from workbench.report.html import render_html
 
+    notebook, failure, account = executed
     status, duration = "done" if failure is None else "failed", round(time.monotonic() - job.started, 2)
     name += "" if failure is None else "-failed"
     about = {
@@ -254,7 +254,7 @@ def _store(
         "parameters": job.values,
         "inputs": [item.to_dict() for item in inputs],
         "plugins": plugins(),
-        "execution": notebook.metadata.pop("execution", None),
+        "execution": account,
         "versions": report_versions(),
         "failure": None if failure is None else asdict(failure),
     }
