@@ -11,6 +11,8 @@ import typer
 
 from workbench.errors import ConfigError
 
+_ENGINES = {"ray": "Ray Serve", "local": "uvicorn"}
+
 
 def serve(
     host: Annotated[
@@ -20,17 +22,36 @@ def serve(
         ),
     ] = None,
     port: Annotated[int | None, typer.Option("--port", help="[default: 8000]")] = None,
-    engine: Annotated[str, typer.Option("--engine", metavar="ray|local", help="local: uvicorn, without Ray")] = "local",
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="ray|local", help="Ray Serve, or uvicorn without Ray")
+    ] = "ray",
+    replicas: Annotated[
+        int | None, typer.Option("--replicas", help="processes that answer, with --engine ray [default: 2]")
+    ] = None,
 ) -> None:
     """Serve the HTTP API.
 
     WORKBENCH_API_KEY or WORKBENCH_API_KEY_FILE set the keys; WORKBENCH_API_BODY_BYTES and the like the limits.
     """
-    if engine != "local":
-        raise ConfigError(f"engine must be local, got {engine!r}")
-    from workbench.api.serve import serve as serve_http
+    if engine not in _ENGINES:
+        raise ConfigError(f"engine must be ray or local, got {engine!r}")
+    if replicas is not None and engine == "local":
+        raise ConfigError("--replicas must come with --engine ray; uvicorn serves from one process")
+    from workbench.api.serve import serve_locally, serve_on_ray
     from workbench.api.settings import Settings
 
-    settings = Settings.from_environment(host=host, port=port)
-    typer.echo(f"workbench: serving http://{settings.host}:{settings.port} (uvicorn); Ctrl-C stops it", err=True)
-    serve_http(settings)
+    job_engine = "auto" if engine == "ray" else None
+    settings = Settings.from_environment(
+        host=host, port=port, replicas=replicas, engine=_ENGINES[engine], job_engine=job_engine
+    )
+    where = f"serving http://{settings.host}:{settings.port} ({settings.engine}"
+    if engine == "local":
+        _say(f"{where}); Ctrl-C stops it")
+        serve_locally(settings)
+    else:
+        _say("starting Ray Serve; it takes some 20 s")
+        serve_on_ray(settings, lambda address: _say(f"{where} at {address}); Ctrl-C stops it"))
+
+
+def _say(text: str) -> None:
+    typer.echo(f"workbench: {text}", err=True)

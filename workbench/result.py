@@ -69,7 +69,9 @@ class StudyResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contract's JSON object: plain values only, None for what is undefined."""
-        losses = self.losses.astype(object).where(self.losses.notna(), None).to_dict("records")
+        # By columns and plain values: pandas' own way takes a fifth of the whole study.
+        columns = [[None if value != value else value for value in self.losses[name].tolist()] for name in self.losses]
+        losses = [dict(zip(self.losses, row, strict=True)) for row in zip(*columns, strict=True)]
         return {
             "config": self.config.to_dict(),
             "summary": self.summary,
@@ -93,8 +95,7 @@ class StudyResult:
         marks = [] if self.provenance["data_kind"] == "real" else [f"{self.provenance['data_kind'].upper()} DATA"]
         marks += ["LOOK-AHEAD"] if self.config.look_ahead else []
         prefix = f"[{', '.join(marks)}] " if marks else ""
-        c = self.config
-        return f"{prefix}Top {c.top_n} by {c.signal}, {c.rebalance}, {c.weighting} weights"
+        return prefix + study_name(self.config.to_dict())
 
     def __repr__(self) -> str:
         lines = [self.title]
@@ -108,6 +109,11 @@ class StudyResult:
             for name in HEADLINE
         )
         return f"<table><caption>{html.escape(self.title)}</caption>{rows}</table>"
+
+
+def study_name(config: Mapping[str, Any]) -> str:
+    """Return what names a study in one line, from the fields of its configuration."""
+    return f"Top {config['top_n']} by {config['signal']}, {config['rebalance']}, {config['weighting']} weights"
 
 
 _PLAIN = ("sharpe_ratio", "sortino_ratio", "calmar_ratio", "beta", "information_ratio", "mean_turnover")

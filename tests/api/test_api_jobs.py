@@ -165,7 +165,7 @@ def test_a_job_whose_process_vanished_between_servers_is_lost(connect: Any, home
 def test_another_process_with_the_same_number_is_neither_the_job_nor_killed(connect: Any, home: Path):
     """After a restart of the machine, a number in an old status may be anybody's."""
     settings = Settings(home)
-    jobs = Jobs(settings)
+    jobs = Jobs(settings, lambda: dict(os.environ))
     status = {"kind": "report", "status": "running", "created_at": "2026-01-01T00:00:00+00:00", "finished_at": None}
     status |= {
         "started_at": "2026-01-01T00:00:00+00:00",
@@ -222,7 +222,7 @@ def test_a_job_that_takes_too_long_is_ended(connect: Any, home: Path):
 
 def test_old_jobs_and_those_beyond_the_number_are_removed(home: Path):
     settings = Settings(home, jobs_kept=2, jobs_days=10)
-    jobs = Jobs(settings)
+    jobs = Jobs(settings, lambda: dict(os.environ))
     ages = {"2020-01-01T00:00:00+00:00": False, "2026-11-01T00:00:00+00:00": False}
     today = time.strftime("%Y-%m-%dT%H:%M:{}+00:00", time.gmtime(time.time() - 60))
     ages |= {today.format("01"): False, today.format("02"): True, today.format("03"): True}

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,18 @@ _LOG = logging.getLogger("workbench.api")
 
 
 class Jobs:
-    """The jobs of one state folder, seen from one server process."""
+    """The jobs of one state folder, seen from one server process.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings, self.folder = settings, settings.jobs_folder
+    Parameters
+    ----------
+    settings
+        Where they lie, and the limits.
+    environment
+        Returns what their processes start from; keys are taken out of it.
+    """
+
+    def __init__(self, settings: Settings, environment: Callable[[], dict[str, str]]) -> None:
+        self._settings, self.folder, self._environment = settings, settings.jobs_folder, environment
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # A lock of its own per thread: two threads exclude each other as two processes do.
         self._lock = filelock.FileLock(self.folder / "lock", thread_local=True)
@@ -186,7 +194,7 @@ class Jobs:
 
     def _process(self, job: JobFolder, arguments: list[str], alive: int) -> subprocess.Popen[bytes]:
         """Start the process of a job, which inherits the lock of life and belongs to no server."""
-        environment = {key: value for key, value in os.environ.items() if key not in (KEY, KEY_FILE)}
+        environment = {key: value for key, value in self._environment().items() if key not in (KEY, KEY_FILE)}
         package = str(Path(workbench.__file__).parents[1])
         path = os.pathsep.join(filter(None, (package, environment.get("PYTHONPATH"))))
         environment |= {VARIABLE: str(self._settings.home), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}

@@ -5,10 +5,15 @@ Enters: log records, whose `fields` are more entries of the object. Leaves: text
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import logging
+import os
+from collections.abc import Callable
 from typing import Any
+
+from workbench.cluster.surroundings import LOG_VARIABLE
 
 NAME = "workbench.api"
 
@@ -28,10 +33,36 @@ class JsonLines(logging.Formatter):
 
 def log_to_stderr(level: int = logging.INFO) -> None:
     """Send the server's log to stderr; calling it again changes the level only."""
+    _log_to(logging.StreamHandler, level)
+
+
+def log_to_pipe() -> None:
+    """Send the server's log to the process that serves it; to stderr where there is none."""
+    path = os.environ.get(LOG_VARIABLE)
+    _log_to(lambda: logging.StreamHandler(_Pipe(path)) if path else logging.StreamHandler(), logging.INFO)
+
+
+class _Pipe:
+    """A pipe that somebody else reads; what finds no reader, or a full pipe, is lost: no request waits for its log."""
+
+    def __init__(self, path: str) -> None:
+        self._pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            os.write(
+                self._pipe, text.encode()
+            )  # at once where it is short, so that the lines of two processes do not mix
+
+    def flush(self) -> None:
+        """Do nothing: nothing is held back."""
+
+
+def _log_to(make: Callable[[], logging.Handler], level: int) -> None:
     logger = logging.getLogger(NAME)
     logger.setLevel(level)
     logger.propagate = False
     if not any(isinstance(handler.formatter, JsonLines) for handler in logger.handlers):
-        handler = logging.StreamHandler()
+        handler = make()
         handler.setFormatter(JsonLines())
         logger.addHandler(handler)

@@ -1,15 +1,20 @@
 """What the server counts, in Prometheus' text form.
 
-Enters: finished requests, cache outcomes, gauges that are read when somebody asks. Leaves: the text of `GET /metrics`. The numbers are
-those of one server process; Prometheus adds up several.
+Enters: finished requests, cache outcomes, gauges that are read when somebody asks. Leaves: the text of `GET /metrics`. Counters are
+those of all replicas where PROMETHEUS_MULTIPROC_DIR was set before this module was imported, and go on where a replica ends; gauges are
+read in the process that answers.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from workbench.cluster.surroundings import METRICS_VARIABLE
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
@@ -19,7 +24,7 @@ class Metrics:
     """The counters of one application."""
 
     def __init__(self, gauges: Mapping[str, tuple[str, Callable[[], float]]]) -> None:
-        self._registry = CollectorRegistry()
+        self._registry, self._gauges = CollectorRegistry(), CollectorRegistry()
         self._requests = Counter(
             "workbench_requests", "Requests answered", ("route", "method", "status"), registry=self._registry
         )
@@ -30,7 +35,7 @@ class Metrics:
             "workbench_cache", "Answers looked up in the cache", ("outcome",), registry=self._registry
         )
         for name, (text, read) in gauges.items():
-            Gauge(f"workbench_{name}", text, registry=self._registry).set_function(read)
+            Gauge(f"workbench_{name}", text, registry=self._gauges).set_function(read)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request."""
@@ -43,4 +48,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all numbers in Prometheus' text form."""
-        return generate_latest(self._registry)
+        counted = self._registry
+        if METRICS_VARIABLE in os.environ:
+            MultiProcessCollector(counted := CollectorRegistry())
+        return generate_latest(counted) + generate_latest(self._gauges)

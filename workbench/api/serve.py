@@ -1,60 +1,28 @@
-"""The application behind uvicorn, without Ray.
+"""The application, served: by uvicorn in this process, or by replicas of Ray Serve.
 
-Enters: settings. Leaves: a server that runs until it is told to stop, then answers what it has begun.
+Enters: settings. Leaves: a server that runs until it is told to stop, then answers what it has begun. Jobs run on either way.
 """
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
+from collections.abc import Callable
 
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-from workbench.api.app import create_app
 from workbench.api.logs import log_to_stderr
+from workbench.api.patience import HOOK, VARIABLE, protocol_with_patience
+from workbench.api.replica import Replica
 from workbench.api.settings import Settings
 
 _KEEP_ALIVE_SECONDS = 30
 _MOST_CONNECTIONS = 1024
+_ONGOING = 32  # requests that a replica has in hand beyond those that compute or wait for it: answers from the cache
 
 
-def protocol_with_patience(seconds: float) -> type[HttpToolsProtocol]:
-    """Return uvicorn's protocol with a time limit for the head of a request: a client that sends it by the byte is cut off."""
+def serve_locally(settings: Settings) -> None:
+    """Serve by uvicorn until SIGTERM or Ctrl-C."""
+    import uvicorn
 
-    class PatientProtocol(HttpToolsProtocol):
-        _waiting: asyncio.TimerHandle | None = None
+    from workbench.api.app import create_app
 
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._wait()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._done()
-            super().connection_lost(exc)
-
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self._wait()
-
-        def on_headers_complete(self) -> None:
-            self._done()
-            super().on_headers_complete()
-
-        def _wait(self) -> None:
-            self._done()
-            self._waiting = self.loop.call_later(seconds, self.transport.close)
-
-        def _done(self) -> None:
-            if self._waiting is not None:
-                self._waiting.cancel()
-                self._waiting = None
-
-    return PatientProtocol
-
-
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C; requests that have begun are answered first, jobs run on for the next server."""
     log_to_stderr()
     config = uvicorn.Config(
         create_app(settings),
@@ -71,3 +39,36 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=int(settings.stop_seconds) or 1,
     )
     uvicorn.Server(config).run()
+
+
+def serve_on_ray(settings: Settings, ready: Callable[[str], None]) -> None:
+    """Serve by replicas of Ray Serve until SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    settings
+        `replicas` processes answer; each has the limits of its own.
+    ready
+        Called with the address of the Ray when the first request can be answered.
+
+    Raises
+    ------
+    ConfigError, UnavailableError
+        See `serving`; or the Ray is gone.
+    """
+    from workbench.cluster.serving import PROXY_HOOK, Serving, serving, wait_while_alive
+
+    how = Serving(
+        host=settings.host,
+        port=settings.port,
+        replicas=settings.replicas,
+        ongoing=settings.threads + settings.queue + _ONGOING,
+        queued=_MOST_CONNECTIONS,
+        retry_after_seconds=settings.retry_after_seconds,
+        request_seconds=settings.upload_seconds + settings.check_seconds + settings.study_seconds,
+        stop_seconds=settings.stop_seconds,
+        proxy_variables={PROXY_HOOK: HOOK, VARIABLE: str(settings.header_seconds)},
+    )
+    with serving(Replica(settings), how) as address:
+        ready(address)
+        wait_while_alive()

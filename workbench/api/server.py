@@ -7,6 +7,7 @@ processes must agree on lies in files.
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import time
 from dataclasses import dataclass
@@ -41,6 +42,9 @@ class Cluster(Protocol):
     def status(self) -> dict[str, Any]:
         """Return `nodes`, a list, and `resources`, a dict."""
 
+    def job_environment(self) -> dict[str, str]:
+        """Return the environment that the processes of jobs start from."""
+
 
 @dataclass(frozen=True)
 class NoCluster:
@@ -53,7 +57,11 @@ class NoCluster:
     def status(self) -> dict[str, Any]:
         """Return this machine as the one node."""
         resources = {"CPU": float(os.cpu_count() or 1)}
-        return {"nodes": [{"alive": True, "resources": resources}], "resources": resources}
+        return {"nodes": [{"name": platform.node(), "alive": True, "resources": resources}], "resources": resources}
+
+    def job_environment(self) -> dict[str, str]:
+        """Return this process's."""
+        return dict(os.environ)
 
 
 class Server:
@@ -67,7 +75,7 @@ class Server:
         self.markets = Markets(settings.markets)
         self.cache = ResultCache(settings.folder / "cache", settings.cache_bytes)
         self.pool = Pool(settings)
-        self.jobs = Jobs(settings)
+        self.jobs = Jobs(settings, self.cluster.job_environment)
         self.metrics = Metrics(
             {
                 "computations": ("Computations that run or wait", lambda: self.pool.taken),

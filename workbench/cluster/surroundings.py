@@ -13,7 +13,13 @@ from typing import Any, NamedTuple
 
 from workbench.market.home import VARIABLE as HOME
 
+LOG_VARIABLE = "WORKBENCH_SERVE_LOG"
+"""Names a pipe; in a replica, a line written to it appears on the stderr of the process that serves."""
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Names a folder through which the replicas add up what they count; the name is that of Prometheus' client."""
+
 _PREFIX = "WORKBENCH_"
+_SECRET = "WORKBENCH_API_KEY"  # no task needs it, and Ray shows arguments in places
 
 
 def worker_environment() -> dict[str, Any] | None:
@@ -39,7 +45,9 @@ class Surroundings(NamedTuple):
 
 def surroundings() -> Surroundings:
     """Return this process's, in a form that does not depend on the current folder."""
-    names = {name: value for name, value in os.environ.items() if name.startswith(_PREFIX)}
+    names = {
+        name: value for name, value in os.environ.items() if name.startswith(_PREFIX) and not name.startswith(_SECRET)
+    }
     if names.get(HOME):
         names[HOME] = str(Path(names[HOME]).expanduser().absolute())
     return Surroundings(names, [os.path.abspath(entry) for entry in sys.path])

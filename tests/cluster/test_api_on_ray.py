@@ -1,0 +1,279 @@
+"""`workbench serve` on Ray Serve: the answers of the other engine, rude clients, a replica killed, and nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from processes import until
+
+from workbench import StudyConfig, load_market, run_study
+from workbench.market.tables import Market
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMITS = {"WORKBENCH_API_HEADER_SECONDS": "1", "WORKBENCH_API_BODY_SECONDS": "1", "WORKBENCH_API_RATE_PER_SECOND": "0"}
+OUTAGE_SECONDS = 10.0
+STUDY = {"dataset": "small", "top_n": 2}
+FULL = pytest.mark.skipif(
+    not os.environ.get("WORKBENCH_FULL"),
+    reason="a minute of requests beside those of the other engine: WORKBENCH_FULL=1",
+)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+class Served:
+    """A process of `workbench serve` on the Ray of the tests."""
+
+    def __init__(self, home: Path, address: str, log: Path, port: int | None = None) -> None:
+        self.port, self.log = port or free_port(), log
+        self.url = f"http://127.0.0.1:{self.port}"
+        with open(log, "wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "workbench", "serve", "--port", str(self.port)],
+                cwd=ROOT,
+                env=os.environ | LIMITS | {"WORKBENCH_HOME": str(home), "RAY_ADDRESS": address},
+                stderr=stderr,
+            )
+
+    def answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"{self.url}/health", timeout=10).status_code == 200
+        return False
+
+    def raw(self, data: bytes) -> socket.socket:
+        line = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        line.sendall(data)
+        return line
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from small_market import write_small_market
+
+    folder = tmp_path_factory.mktemp("operator")
+    sentiment, prices = write_small_market(folder)
+    records = folder / "home" / "api" / "datasets"
+    records.mkdir(parents=True)
+    (records / "small.json").write_text(json.dumps({"sentiment": str(sentiment), "prices": str(prices)}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def market(tables: Path) -> Market:
+    record = json.loads((tables / "home" / "api" / "datasets" / "small.json").read_text())
+    return load_market(record["sentiment"], record["prices"])
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    from workbench.cluster import session
+    from workbench.cluster.nodes import cluster_address
+
+    with session.running(num_cpus=2):
+        yield cluster_address()
+
+
+@pytest.fixture(scope="module")
+def served(tables: Path, address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    server = Served(tables / "home", address, tmp_path_factory.mktemp("log") / "stderr")
+    try:
+        until(server.answers, 120.0)
+        yield server
+        assert server.end() == 128 + signal.SIGTERM
+    finally:
+        server.process.kill()
+        server.process.wait()
+    assert "Traceback" not in server.log.read_text()
+    assert not replicas()  # it took its own along, and left the Ray to the others
+
+
+def replicas() -> list[int]:
+    """Return the processes that answer, on the Ray that this process started."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any(part.startswith("ray::ServeReplica:workbench") for part in process.cmdline()):
+                found.append(process.pid)
+    return found
+
+
+def closed(line: socket.socket) -> bytes:
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while part := line.recv(65536):
+            received += part
+    return received
+
+
+def finished(server: Served, job: str, seconds: float = 120.0) -> dict[str, Any]:
+    def status() -> dict[str, Any]:
+        answer: dict[str, Any] = httpx.get(f"{server.url}/jobs/{job}", timeout=30).json()
+        return answer
+
+    until(lambda: status()["status"] not in ("queued", "running"), seconds)
+    return status()
+
+
+def test_it_says_that_it_is_ray(served: Served):
+    assert httpx.get(served.url).json()["engine"] == "Ray Serve"
+    assert httpx.get(f"{served.url}/health").json()["ray_initialized"] is True
+    status = httpx.get(f"{served.url}/status", timeout=30).json()
+    assert status["nodes"][0]["alive"] and status["resources"]["CPU"] == 2.0
+
+
+def test_its_answers_are_those_of_a_call_in_process_and_replicas_share_them(served: Served, market: Market):
+    expected = run_study(StudyConfig(top_n=2), market).to_dict()
+    answers = [httpx.post(f"{served.url}/portfolio/analyze", json=STUDY, timeout=60) for _ in range(20)]
+    assert [answer.headers["X-Cache"] for answer in answers] == ["miss"] + ["hit"] * 19
+    assert {answer.content for answer in answers} == {answers[0].content}
+    study = answers[0].json()["study"]
+    for name in ("config", "summary", "selection", "weights", "pending", "losses"):
+        assert study[name] == expected[name], name
+    assert len({answer.headers["X-Request-Id"] for answer in answers}) == 20
+    text = httpx.get(f"{served.url}/metrics").text
+    assert 'workbench_cache_total{outcome="hit"} 19.0' in text  # of both replicas, whichever answers
+    assert 'workbench_requests_total{method="POST",route="/portfolio/analyze",status="200"} 20.0' in text
+
+
+def test_rude_clients_are_refused_in_time(served: Served):
+    started = time.monotonic()
+    head = b"POST /portfolio/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    with served.raw(head % 10_000_000_000) as line:
+        assert closed(line).startswith(b"HTTP/1.1 413 ")
+    with contextlib.ExitStack() as stack:
+        drips = [stack.enter_context(served.raw(head % 1000 + b"{")) for _ in range(20)]
+        heads = [stack.enter_context(served.raw(b"GET / HTTP/1.1\r\nHost: loc")) for _ in range(20)]
+        assert httpx.get(f"{served.url}/health", timeout=5).status_code == 200
+        assert all(closed(line).startswith(b"HTTP/1.1 408 ") for line in drips)
+        assert all(closed(line) == b"" for line in heads)
+    assert time.monotonic() - started < 10
+    for body in (b"\xff\xfe", b"[]", b'{"start": "9999-12-31"}', b'{"sentiment_url": "http://127.0.0.1/"}'):
+        answer = httpx.post(
+            f"{served.url}/portfolio/analyze", content=body, headers={"Content-Type": "application/json"}, timeout=30
+        )
+        assert answer.status_code == 422, answer.text
+    odd = httpx.get(served.url, headers={"X-Request-Id": "not one of ours!"})
+    assert len(odd.headers.get_list("X-Request-Id")) == 1 and "!" not in odd.headers["X-Request-Id"]
+
+
+def test_the_log_of_the_replicas_is_this_process_stderr(served: Served):
+    httpx.get(f"{served.url}/status", headers={"X-Request-Id": "find-me"}, timeout=30)
+    until(lambda: "find-me" in served.log.read_text(), 5.0)
+    lines = [json.loads(line) for line in served.log.read_text().splitlines() if line.startswith("{")]
+    entry = next(line for line in lines if line.get("request_id") == "find-me")
+    assert (entry["path"], entry["status"], entry["level"]) == ("/status", 200, "info")
+
+
+def test_a_replica_killed_under_load_costs_no_wrong_answer_no_job_and_no_long_outage(served: Served):
+    expected = httpx.post(f"{served.url}/portfolio/analyze", json=STUDY, timeout=60).json()["study"]["summary"]
+    body = {"dataset": "small", "grid": "top_n=1..4;weighting=equal,inverse_volatility;cost_bps=0,5,10"}
+    job = httpx.post(f"{served.url}/sweeps", json=body, timeout=60).json()["id"]
+    stop, moments, wrong, refused = threading.Event(), [time.monotonic()], [], []
+
+    def load(number: int) -> None:
+        turn = 0
+        with httpx.Client(base_url=served.url, timeout=30) as client:
+            while not stop.is_set():
+                turn += 1
+                seed = number * 10_000 + turn if turn % 10 == 0 else 0  # every tenth is computed anew
+                try:
+                    answer = client.post("/portfolio/analyze", json=STUDY | {"seed": seed})
+                except httpx.TransportError as error:
+                    refused.append(type(error).__name__)
+                    continue
+                if answer.status_code != 200:
+                    refused.append(str(answer.status_code))
+                elif answer.json()["study"]["summary"] != expected:
+                    wrong.append(answer.text[:200])
+                else:
+                    moments.append(time.monotonic())
+
+    threads = [threading.Thread(target=load, args=(number,), daemon=True) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        time.sleep(2.0)
+        before = replicas()
+        assert len(before) == 2
+        os.kill(before[0], signal.SIGKILL)
+        until(lambda: len(set(replicas()) - {before[0]}) == 2, 60.0)
+        time.sleep(2.0)
+    finally:
+        stop.set()
+    for thread in threads:
+        thread.join()
+    moments.append(time.monotonic())
+    assert wrong == []
+    assert max(later - earlier for earlier, later in itertools.pairwise(moments)) < OUTAGE_SECONDS
+    assert len(refused) <= 8, refused  # what the killed one had in hand, at most two rounds of it
+    assert finished(served, job)["status"] == "done"
+    rows = httpx.get(f"{served.url}/jobs/{job}/result", timeout=30).json()
+    assert len(rows) == 24
+
+
+def test_jobs_use_the_ray_that_serves(served: Served):
+    job = httpx.post(f"{served.url}/reports", json=STUDY, timeout=60).json()["id"]
+    assert finished(served, job, 240.0)["status"] == "done"
+    report = httpx.get(f"{served.url}/jobs/{job}/result", timeout=30).json()
+    assert report["report"]["execution"]["engine"] == "ray"
+
+
+def test_a_second_server_and_a_taken_port_are_refused_in_one_line(served: Served, address: str, tmp_path: Path):
+    for port, words in ((free_port(), "serves workbench already"), (served.port, "cannot be listened on")):
+        second = Served(tmp_path, address, tmp_path / "second", port)
+        assert second.process.wait(60) == 3
+        said = [line for line in second.log.read_text().splitlines() if not line.endswith("it takes some 20 s")]
+        assert len(said) == 1 and words in said[0], said
+
+
+OPERATIONS = [("/datasets", "POST"), ("/portfolio/analyze", "POST"), ("/stocks/analyze", "POST"), ("/sweeps", "POST")]
+OPERATIONS += [("/jobs/{job_id}", "GET"), ("/jobs/{job_id}/result", "GET"), ("/status", "GET"), ("/", "GET")]
+
+
+@FULL
+@pytest.mark.parametrize("mode", ["POSITIVE", "NEGATIVE"])
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_generated_requests_find_nothing_undocumented(served: Served, path: str, method: str, mode: str):
+    from hypothesis import HealthCheck, Phase, given, settings
+
+    if mode == "NEGATIVE" and path in ("/status", "/"):
+        pytest.skip("it takes nothing that could be wrong")
+    schemathesis = pytest.importorskip("schemathesis")
+    checks = schemathesis.checks
+    chosen = [checks.not_a_server_error, checks.status_code_conformance, checks.response_schema_conformance]
+    schema = schemathesis.openapi.from_url(f"{served.url}/openapi.json")
+    strategy = schema[path][method].as_strategy(generation_mode=schemathesis.GenerationMode[mode])
+
+    @given(case=strategy)
+    @settings(max_examples=10, phases=[Phase.generate], deadline=None, suppress_health_check=list(HealthCheck))
+    def ask(case: Any) -> None:
+        # Queues are short here, on purpose: that they are full is an answer too.
+        answer = case.call()
+        if answer.status_code != 503:
+            case.validate_response(answer, checks=chosen)
+
+    ask()
