@@ -105,11 +105,11 @@ def analyze_answer(result: StudyResult, data: Data, seconds: float) -> bytes:
 
 def performance(returns: pd.DataFrame) -> dict[str, list[Any]]:
     """Return days and cumulative simple returns of the portfolio (net) and of the benchmark: (n) each."""
-    grown = np.cumprod(1.0 + returns[["net", "benchmark"]].to_numpy(), axis=0) - 1.0
+    net, benchmark = (np.cumprod(1.0 + returns[name].to_numpy()) - 1.0 for name in ("net", "benchmark"))
     return {
         "dates": np.datetime_as_string(returns.index.to_numpy().astype("datetime64[D]")).tolist(),
-        "portfolio_cumulative_returns": grown[:, 0].tolist(),
-        "benchmark_cumulative_returns": grown[:, 1].tolist(),
+        "portfolio_cumulative_returns": net.tolist(),
+        "benchmark_cumulative_returns": benchmark.tolist(),
     }
 
 
