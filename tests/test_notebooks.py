@@ -16,6 +16,7 @@ from workbench.report.verify import verify_report
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
+STORY = ("01_data_quality", "02_signal", "03_backtest", "04_parameter_sweep", "05_ray_scaling")
 DATA = {"sentiment", "prices", "benchmark", "start", "end", "columns", "allow_mixed_data"}
 OWN = {"engine", "grid", "slow_grid", "fast_grid", "most_workers"}
 MOST_LINES = 8
@@ -31,8 +32,16 @@ def is_parameters(cell: dict[str, Any]) -> bool:
 
 
 def test_the_notebooks_are_there() -> None:
-    expected = {"01_data_quality", "03_backtest", "04_parameter_sweep", "05_ray_scaling", "portfolio_report"}
-    assert {f"{name}.ipynb" for name in expected} <= set(NOTEBOOKS)
+    assert set(NOTEBOOKS) == {f"{name}.ipynb" for name in (*STORY, "portfolio_report")}
+
+
+def test_each_notebook_says_where_it_stands_in_the_story() -> None:
+    for place, name in enumerate(STORY):
+        line = cells_of(f"{name}.ipynb", "markdown")[0]["text"].splitlines()[-1]
+        assert line.startswith(f"*{place + 1} of {len(STORY)}")
+        assert [f"`{other}`" in line for other in STORY] == [abs(place - at) == 1 for at, _ in enumerate(STORY)]
+    last = cells_of("portfolio_report.ipynb", "markdown")[0]["text"].splitlines()[-1]
+    assert f"`{STORY[0]}`" in last and f"`{STORY[-1]}`" in last
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

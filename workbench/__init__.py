@@ -14,6 +14,7 @@ from workbench.errors import WorkbenchError
 if TYPE_CHECKING:
     from workbench.calls import run_sweep
     from workbench.config import StudyConfig
+    from workbench.form import study_form
     from workbench.market.load import load_market
     from workbench.market.tables import Market
     from workbench.registry import register_signal
@@ -39,6 +40,7 @@ __all__ = [
     "reproduce_published",
     "run_study",
     "run_sweep",
+    "study_form",
 ]
 
 _MODULES = {
@@ -53,6 +55,7 @@ _MODULES = {
     "reproduce_published": "workbench.study",
     "run_study": "workbench.study",
     "run_sweep": "workbench.calls",
+    "study_form": "workbench.form",
 }
 
 
@@ -62,6 +65,13 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Give a notebook the magic `%workbench`: what `%load_ext workbench` calls."""
+    from workbench.magics import register
+
+    register(shell)
 
 
 def __dir__() -> list[str]:

@@ -6,6 +6,7 @@ Fractions are decimal (0.05 is 5 %), costs are in basis points, look-backs in tr
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import json
@@ -16,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from workbench.errors import ConfigError
 from workbench.registry import find_signal
+from workbench.shown import html_rows
 
 Rebalance = Literal["monthly", "weekly", "quarterly"]
 Weighting = Literal[
@@ -94,6 +96,17 @@ class StudyConfig(BaseModel):
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values, ready for JSON."""
         return self.model_dump(mode="json")
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, ", ".join(value) if isinstance(value, tuple) else str(value), str(field.description))
+            for name, field in type(self).model_fields.items()
+            for value in [getattr(self, name)]
+        ]
+        caption = "Configuration"
+        with contextlib.suppress(ConfigError):  # of a signal that is not registered here: it has no version
+            caption = f"Configuration {self.config_id}"
+        return html_rows(caption, rows, ("Parameter", "Value", "Meaning"))
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -39,8 +39,9 @@ def choose(
     Parameters
     ----------
     engine
-        "local", "ray" or "auto"; an engine is given back as it is. "auto" is the Ray that is initialised in this process or that
-        RAY_ADDRESS names; without one it is local, unless there is more than a minute of work.
+        "local", "ray" or "auto"; an engine is given back as it is. "auto" is the Ray that is initialised in this process, that
+        RAY_ADDRESS names or that this Lab has; without one it is local, unless there is more than a minute of work. A Lab's Ray that
+        is not up is never waited for.
     serial_seconds
         The work as one processor would do it, estimated; 0 for a single study, for which no Ray is ever started.
     workers
@@ -87,6 +88,9 @@ def _rule(serial_seconds: float) -> tuple[str, str]:
     present = session.in_use()
     if present:
         return "ray", present
+    not_up = session.not_up()
+    if not_up:
+        return "local", f"the Ray of this Lab is not up: {not_up}"
     if serial_seconds > RAY_SECONDS:
         return "ray", f"about {serial_seconds:.0f} s of serial work"
     return "local", "no Ray is in use, and there is little work"

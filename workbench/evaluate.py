@@ -16,6 +16,7 @@ from workbench.config import StudyConfig
 from workbench.core.evaluation import ICSummary, mean_ic, quantile_returns, rank_ic
 from workbench.market.tables import Market
 from workbench.plan import Ranking, executed_targets, plan, rank
+from workbench.shown import html_rows
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,6 +45,15 @@ class SignalEvaluation:
         interval = "" if s.low is None else f", 95 % interval {s.low:+.4f} to {s.high:+.4f}"
         interval += "" if s.t_statistic is None else f", t = {s.t_statistic:.2f}"
         return f"Mean rank IC: {s.mean:+.4f} over {s.n_periods} periods{interval}"
+
+    def _repr_html_(self) -> str:
+        rows = [(f"{rank} of {len(self.quantiles)}", _percent(value)) for rank, value in enumerate(self.quantiles, 1)]
+        head = ("Quantile of the signal, lowest first", "Mean return of a holding period")
+        return html_rows(repr(self), rows, head)
+
+
+def _percent(value: float) -> str:
+    return "undefined" if np.isnan(value) else f"{100 * value:+.2f} %"
 
 
 def evaluate_signal(

@@ -50,6 +50,11 @@ def progress(total: int | None, label: str, unit: str = "") -> Iterator[Tick]:
             yield lambda _: None
 
 
+def in_lab() -> bool:
+    """Return whether this is a kernel with somebody before it: widgets can be shown, and buttons pressed."""
+    return _place() == "notebook"
+
+
 def _place() -> str:
     """Return where to show it: "notebook", "terminal", "log" or "nowhere"."""
     if os.environ.get(VARIABLE, "").lower() in ("off", "0"):

@@ -17,6 +17,7 @@ from typing import Any
 
 from workbench.batch import run_batches, run_studies
 from workbench.calls import run_sweep
+from workbench.cluster.session import in_use
 from workbench.config import StudyConfig
 from workbench.core.inference import Interval, bootstrap_intervals
 from workbench.engines import choose, prepare, price_fetcher, sentiment_questions
@@ -57,9 +58,12 @@ class Session:
 
     @property
     def engine(self) -> Engine:
-        """The engine, open; the first use waits until it is."""
+        """The engine, open; the first use waits until it is. "auto" goes over to a Lab's Ray that is up, and leaves one that is gone."""
         if self._closed:
             raise ConfigError("the session is closed; open another one")
+        if self._engine is not None and self._name == "auto" and (self._engine.name == "ray") != bool(in_use()):
+            self._engine = None
+            self._questions.clear()
         if self._engine is None:
             self._engine = self._stack.enter_context(choose(self._name))
         return self._engine
@@ -141,6 +145,13 @@ class Session:
     def account(self) -> dict[str, Any]:
         """Return what ran where: engine, why, nodes, cpus, tasks, seconds."""
         return self.engine.account()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "not needed yet"
+        if self._engine is not None:
+            account = self._engine.account()
+            state = f"{account['engine']} ({account['why']})"
+        return f"Session({self._name!r}): {state}"
 
     def close(self) -> None:
         """End what was started for the session."""

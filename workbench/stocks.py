@@ -19,6 +19,7 @@ from workbench.errors import ConfigError, DataError
 from workbench.losses import Loss
 from workbench.market.sentiment import parse_bound, show_bounds
 from workbench.market.tables import PriceTable
+from workbench.shown import html_rows, text_rows
 
 NUMBERS = ("total_return", "annualized_volatility", "sharpe_ratio")
 
@@ -38,6 +39,28 @@ class StocksResult:
     def to_dict(self) -> dict[str, Any]:
         """Return both as plain values, ready for JSON."""
         return {"stocks": self.stocks, "losses": [loss.to_dict() for loss in self.losses]}
+
+    def _shown(self) -> tuple[str, list[list[str]], tuple[str, ...]]:
+        names = (*NUMBERS, "n_days", "first_date", "last_date")
+        rows = [[symbol, *(_text(name, values[name]) for name in names)] for symbol, values in self.stocks.items()]
+        lost = f"; left out: {len(self.losses)}, see losses" if self.losses else ""
+        return f"{len(rows)} symbol{'' if len(rows) == 1 else 's'}{lost}", rows, ("symbol", *names)
+
+    def __repr__(self) -> str:
+        return text_rows(*self._shown())
+
+    def _repr_html_(self) -> str:
+        return html_rows(*self._shown())
+
+
+def _text(name: str, value: Any) -> str:
+    if value is None:
+        return "undefined" if name in NUMBERS else ""
+    if not isinstance(value, float):
+        return str(value)
+    if name == "sharpe_ratio":
+        return f"{value:.2f}"
+    return f"{100 * value:+.2f} %" if name == "total_return" else f"{100 * value:.2f} %"
 
 
 def analyze_stocks(

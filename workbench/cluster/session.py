@@ -1,8 +1,8 @@
 """Ray, started or joined, and left as it was found.
 
-Enters: nothing, or RAY_ADDRESS. Leaves: a Ray that tasks can be sent to, for as long as somebody here uses it; what was started here is
-shut down after that, what was running before goes on. Ray is imported when it is needed, in the thread that opens it: `start_in_background`
-returns at once.
+Enters: nothing, RAY_ADDRESS, or the Ray that a Lab has for its kernels. Leaves: a Ray that tasks can be sent to, for as long as somebody
+here uses it; what was started here is shut down after that, what was running before goes on. Ray is imported when it is needed, in the
+thread that opens it: `start_in_background` returns at once.
 """
 
 from __future__ import annotations
@@ -17,34 +17,55 @@ import threading
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from workbench.cluster import shared
 from workbench.cluster.address import VARIABLE, check_address
+from workbench.cluster.surroundings import worker_environment
 from workbench.errors import UnavailableError
 from workbench.execution import usable_cpus
 
 # `uv run` would ship the whole working directory to every worker.
 _SETTINGS = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 _LONGEST_REASON = 300
+_OWN, _OF_LAB = "local", "lab"
+_SHARED_CHECK_SECONDS = 5.0
 
 
 def in_use() -> str | None:
-    """Return why Ray is there to be used: it is initialised in this process, or RAY_ADDRESS names it; None where it is not."""
+    """Return why Ray is there to be used: it is initialised in this process, RAY_ADDRESS names it, or this Lab has one; else None."""
     with _lock:
         started = _session is not None and _session.is_usable()
     if started or _is_initialized():
         return "Ray is initialised in this process"
     address = os.environ.get(VARIABLE)
-    return f"{VARIABLE} names {address}" if address else None
+    if address:
+        return f"{VARIABLE} names {address}"
+    of_lab = shared.read()
+    return f"this Lab has one at {of_lab.address}" if of_lab is not None and of_lab.state == shared.UP else None
+
+
+def not_up() -> str | None:
+    """Return why the Ray that this Lab has cannot be used yet, or any more; None where it can, or where none is to be expected."""
+    of_lab = None if os.environ.get(VARIABLE) or _is_initialized() else shared.read()
+    if of_lab is None or of_lab.state == shared.UP:
+        return None
+    return "it is starting" if of_lab.state == shared.STARTING else of_lab.reason
 
 
 def check() -> None:
     """Raise what `running` would raise of RAY_ADDRESS, before Ray is imported: a mistake is answered at once."""
     if not _is_initialized():
-        check_address(os.environ.get(VARIABLE) or "local")
+        address = _address()
+        shared.check() if address == _OF_LAB else check_address(address)
+
+
+def _address() -> str:
+    """Return what RAY_ADDRESS says, else which Ray is to be had without it: this Lab's, or one of our own."""
+    return os.environ.get(VARIABLE) or (_OWN if shared.read() is None else _OF_LAB)
 
 
 @contextlib.contextmanager
 def running(num_cpus: int | None = None) -> Iterator[None]:
-    """Have Ray within the block: the one initialised here, else the one that RAY_ADDRESS names, else a local one of our own.
+    """Have Ray within the block: the one initialised here, else the one that RAY_ADDRESS names, else this Lab's, else a local one.
 
     The nodes of one that was not started here must have the workbench, the Python and the Ray of this process.
 
@@ -92,7 +113,7 @@ def start_in_background(num_cpus: int | None = None) -> contextlib.ExitStack:
             _session.end()
             _session = None
         if _session is None and not _is_initialized():
-            _session = _Session(os.environ.get(VARIABLE) or "local", num_cpus)
+            _session = _Session(_address(), num_cpus)
         if _session is not None:
             _session.users += 1
             stack.callback(_leave, _session)
@@ -106,7 +127,7 @@ class _Session:
     """
 
     def __init__(self, address: str, num_cpus: int | None) -> None:
-        self.is_own = address == "local"
+        self.is_own = address == _OWN
         self.users = 0
         self._address, self._num_cpus = address, num_cpus
         self._opened, self._left = threading.Event(), threading.Event()
@@ -139,14 +160,36 @@ class _Session:
 
     def _keep(self) -> None:
         try:
-            _open(self._address, self._num_cpus)
+            _open(_joined(self._left) if self._address == _OF_LAB else self._address, self._num_cpus)
         except Exception as error:  # whatever it is, it is for the one who waits
             self._error = error
             return
         finally:
             self._opened.set()
-        self._left.wait()
+        self._stay()
         _close()
+
+    def _stay(self) -> None:
+        """Wait until nobody uses it; a Lab's Ray is also left when it is gone, since Ray would end this process a minute later."""
+        if self._address != _OF_LAB:
+            self._left.wait()
+            return
+        while not self._left.wait(_SHARED_CHECK_SECONDS):
+            of_lab = shared.read()
+            if of_lab is None or of_lab.state != shared.UP:
+                return
+
+
+def _joined(given_up: threading.Event) -> str:
+    """Return the address of this Lab's Ray when it is up, with its token where Ray finds it."""
+    of_lab = shared.wait_until_up(given_up)
+    os.environ.update(of_lab.authentication)
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # there is no public way to them
+
+    # Ray may have been imported before, and reads mode and token once.
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+    return of_lab.address
 
 
 def _terminate(*_: object) -> NoReturn:
@@ -191,7 +234,8 @@ def _open(address: str, num_cpus: int | None) -> None:
     import ray
 
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    if address == "local":
+    settings["runtime_env"] = worker_environment()  # for Ray's own actors too, such as those of Serve
+    if address == _OWN:
         _provide_token()
         settings |= {"num_cpus": num_cpus or usable_cpus(), "include_dashboard": False}
     try:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from workbench.shown import html_rows, text_rows
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -40,6 +42,24 @@ class Interval:
     mean_block_days: float
     n_resamples: int
     seed: int
+
+
+class Intervals(dict[str, Interval]):
+    """Intervals by the name of the number: a dict that shows itself."""
+
+    def _shown(self) -> tuple[str, list[tuple[str, str, str]], tuple[str, str, str]]:
+        caption = "No intervals: too few days"
+        for one in self.values():
+            how = f"{one.n_resamples:,} resamples, mean block {one.mean_block_days:g} days, seed {one.seed}"
+            caption = f"{100 * one.confidence:g} % intervals by stationary block bootstrap ({how}), as fractions"
+        rows = [(name, f"{interval.low:+.4f}", f"{interval.high:+.4f}") for name, interval in self.items()]
+        return caption, rows, ("number", "low", "high")
+
+    def __repr__(self) -> str:
+        return text_rows(*self._shown())
+
+    def _repr_html_(self) -> str:
+        return html_rows(*self._shown())
 
 
 def default_block_days(n: int) -> float:
@@ -90,7 +110,7 @@ def bootstrap_intervals(
     mean_block_days: float | None = None,
     n_resamples: int = 5000,
     confidence: float = 0.95,
-) -> dict[str, Interval]:
+) -> Intervals:
     """Put a percentile interval on METHOD's numbers. All series are resampled with the same days, so that differences keep their meaning.
 
     Parameters
@@ -120,7 +140,7 @@ def bootstrap_intervals(
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}")
     if n < 2:
-        return {}
+        return Intervals()
     block = default_block_days(n) if mean_block_days is None else float(mean_block_days)
     blocks = _blocks(n, block, n_resamples, np.random.Generator(np.random.PCG64(seed)))
     numbers = {
@@ -130,7 +150,7 @@ def bootstrap_intervals(
     numbers["annualized_return"] = (1 + numbers["total_return"]) ** (DAYS_PER_YEAR / n) - 1
     numbers["sharpe_ratio"] = _sharpe_ratios(series[""], risk_free_rate, blocks)
     tail = (1 - confidence) / 2
-    intervals = {}
+    intervals = Intervals()
     for name, values in numbers.items():
         if np.isfinite(values).all():
             low, high = np.quantile(values, [tail, 1 - tail])

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from workbench.losses import Loss
+from workbench.shown import html_rows, text_rows
 
 Days = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float64]
@@ -33,6 +34,11 @@ class InputFile:
     name: str
     path: str
     sha256: str
+
+    @property
+    def base(self) -> str:
+        """The name without its folder: the same wherever the file lies."""
+        return self.name.rpartition("/")[2] or self.name
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +75,22 @@ class SentimentTable:
         for column in ("twitterComments", "twitterLikes"):
             digest.update(self.frame[column].to_numpy(dtype="<f8").tobytes())
         return digest.hexdigest()
+
+    def _shown(self) -> list[tuple[str, str]]:
+        days, _ = self.distinct_days
+        return [
+            ("sentiment", self.source.base),
+            ("rows", f"{len(self.frame):,}"),
+            ("symbols", f"{len(self.symbols):,}"),
+            ("days", _span(days)),
+            ("dropped on reading", f"{sum(loss.count for loss in self.losses):,}"),
+        ]
+
+    def __repr__(self) -> str:
+        return text_rows("Sentiment table", self._shown())
+
+    def _repr_html_(self) -> str:
+        return html_rows("Sentiment table", self._shown())
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +131,25 @@ class PriceTable:
         last = np.maximum.accumulate(np.where(np.isnan(self.values), 0, rows), axis=0)
         return np.take_along_axis(self.values, last, axis=0)
 
+    def _shown(self) -> list[tuple[str, str]]:
+        missing = f"{int(np.isnan(self.values).sum()):,} of {self.values.size:,}"
+        return [
+            ("prices", self.source.base),
+            ("symbols with prices", f"{len(self.symbols):,}"),
+            ("trading days", _span(self.days)),
+            ("prices missing", missing),
+        ]
+
+    def __repr__(self) -> str:
+        return text_rows("Price table", self._shown())
+
+    def _repr_html_(self) -> str:
+        return html_rows("Price table", self._shown())
+
+
+def _span(days: Days) -> str:
+    return f"{len(days):,} from {days[0]} to {days[-1]}" if len(days) else "none"
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -141,3 +182,13 @@ class Market:
     def price_columns(self) -> npt.NDArray[np.int64]:
         """Position in `prices` of each symbol of the sentiment table; -1 where it has no prices at all."""
         return np.array([self.prices.columns.get(symbol, -1) for symbol in self.sentiment.symbols], dtype=np.int64)
+
+    def _shown(self) -> tuple[str, list[tuple[str, str]]]:
+        rows = [*self.sentiment._shown(), *self.prices._shown(), ("benchmark", self.benchmark)]
+        return f"Market of {self.data_kind} data", rows
+
+    def __repr__(self) -> str:
+        return text_rows(*self._shown())
+
+    def _repr_html_(self) -> str:
+        return html_rows(*self._shown())

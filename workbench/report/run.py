@@ -35,6 +35,7 @@ from workbench.report.parameters import (
 )
 from workbench.report.store import file_hashes, output_folder, publish, report_name, scratch_folder
 from workbench.result import StudyResult, engine_text, versions
+from workbench.shown import html_rows, text_rows
 from workbench.study import run_study
 
 if TYPE_CHECKING:
@@ -61,6 +62,16 @@ class ReportRun:
     status: str
     failure: CellFailure | None
     duration_seconds: float
+
+    def _shown(self) -> tuple[str, list[tuple[str, str]]]:
+        head = f"The report is {self.status}" if self.failure is None else failure_line(self)
+        return head, [("page", str(self.html)), ("notebook", str(self.ipynb)), ("numbers", str(self.json))]
+
+    def __repr__(self) -> str:
+        return text_rows(*self._shown())
+
+    def _repr_html_(self) -> str:
+        return html_rows(*self._shown())
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from workbench.market.tables import SNAPSHOT
 from workbench.report.inputs import PACKAGED, ROLES, Role, StoredInput, sha256_of, snapshot_sha256
 from workbench.report.jupyter import kernel_environment, plugins
 from workbench.report.parameters import assignments, read_notebook, source_of, tags_of
+from workbench.shown import html_rows, text_rows
 
 CELL_TIMEOUT_SECONDS = 1800
 _MOST_CELLS = 10
@@ -45,6 +46,19 @@ class Verification:
     def ok(self) -> bool:
         """True where nothing differs."""
         return not self.problems
+
+    def _shown(self) -> tuple[str, list[tuple[str, str]]]:
+        cells = f"{self.n_cells} cells were executed again"
+        n = len(self.problems)
+        head = f"The report holds: {cells}" if self.ok else f"{n} thing{' differs' if n == 1 else 's differ'}; {cells}"
+        return head, [("differs", line) for line in self.problems] + [("note", line) for line in self.notes]
+
+    def __repr__(self) -> str:
+        head, rows = self._shown()
+        return text_rows(head, rows)
+
+    def _repr_html_(self) -> str:
+        return html_rows(*self._shown())
 
 
 def verify_report(path: str | Path) -> Verification:
