@@ -12,14 +12,26 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 import workbench
-from workbench import cli_prices, cli_ray, cli_score, cli_serve, cli_sweep
+from workbench import (
+    cli_dashboard,
+    cli_lab,
+    cli_prices,
+    cli_ray,
+    cli_remote,
+    cli_score,
+    cli_serve,
+    cli_sweep,
+    cli_system,
+)
+from workbench.cli_remote import DatasetOption, ExportOption, UrlOption
+from workbench.cli_tables import refuse
 from workbench.errors import CheckError, ConfigError, WorkbenchError
 from workbench.options import Command, with_options
 
@@ -47,20 +59,21 @@ def report(
     engine: Annotated[
         str | None, typer.Option("--engine", metavar="auto|local|ray", help="what runs the work [default: auto]")
     ] = None,
+    url: UrlOption = None,
+    dataset: DatasetOption = None,
 ) -> None:
     """Run a notebook and write its report.
 
     A page (.html), the executed notebook (.ipynb) and a .json file side by side. Prints the path of the page; with --matrix that of
     the page that compares the studies of the file, for which the other options are defaults.
     """
-    given = dict(options)
-    for text in parameter or []:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"-p must be like top_n=10, got {text!r}")
-        if name in given:
-            raise ConfigError(f"{name} must be given once, got it twice")
-        given[name] = value
+    given = _given(options, parameter or [])
+    address = cli_remote.address(url, dataset)
+    if address is not None:
+        _report_there(
+            address, given, dataset, out, {"notebook": notebook, "matrix": matrix, "refresh": refresh, "engine": engine}
+        )
+        return
     if matrix is not None:
         _report_matrix(matrix, given, notebook, out, refresh, engine)
         return
@@ -73,6 +86,37 @@ def report(
     typer.echo(run.html)
     if run.failure is not None:
         raise CheckError(failure_line(run))
+
+
+def _given(options: dict[str, Any], parameters: list[str]) -> dict[str, Any]:
+    """Return the options and, as text, what -p names besides."""
+    given = dict(options)
+    for text in parameters:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"-p must be like top_n=10, got {text!r}")
+        if name in given:
+            raise ConfigError(f"{name} must be given once, got it twice")
+        given[name] = value
+    return given
+
+
+def _report_there(address: str, given: dict[str, Any], dataset: str | None, out: Path, local: dict[str, Any]) -> None:
+    """Let an API make the report; `local` are the options that only work here."""
+    from workbench.report.run import DEFAULT_NOTEBOOK
+
+    own_notebook = local["notebook"] if local["notebook"] != DEFAULT_NOTEBOOK else None
+    refuse(
+        {
+            "--matrix": (local["matrix"], "an API makes one report at a time"),
+            "--refresh": (local["refresh"], "it is for --matrix"),
+            "--notebook": (own_notebook, f"an API makes {DEFAULT_NOTEBOOK}"),
+            "--engine": (local["engine"], "the server decides"),
+        }
+    )
+    page, warned = cli_remote.report(address, given, dataset, out)
+    _warn(warned)
+    typer.echo(page)
 
 
 def _report_matrix(
@@ -108,53 +152,90 @@ def backtest(
     trades: Annotated[
         Path | None, typer.Option("--trades", metavar="FILE", help="write the trades to a .csv or .parquet file")
     ] = None,
+    export: ExportOption = None,
+    url: UrlOption = None,
+    dataset: DatasetOption = None,
 ) -> None:
     """Run one study and print its numbers."""
+    from workbench.report.export import EXPORTS, TABLES, check_file, export_study
+    from workbench.report.text import study_text, warnings
+
+    for name, path, suffixes in (("trades", trades, TABLES), ("export", export, EXPORTS)):
+        if path is not None:
+            check_file(name, path, suffixes)
+    address = cli_remote.address(url, dataset)
+    if address is None:
+        answer = _study_here(options, trades)
+    else:
+        refuse({"--trades": (trades, "an API gives no trades")})
+        answer = cli_remote.backtest(address, options, dataset)
+    study = answer["study"]
+    _warn(warnings(study))
+    if export is not None:
+        export_study(export, study, answer["performance_data"])
+    if as_json:
+        _print_json(study)
+    else:
+        typer.echo(study_text(study))
+
+
+def _study_here(options: dict[str, Any], trades: Path | None) -> dict[str, Any]:
+    """Run a study and return it as an API does."""
+    from workbench.api.answers import performance
     from workbench.config import StudyConfig
+    from workbench.report.export import write_table
     from workbench.report.parameters import market_of, study_config
-    from workbench.report.text import check_trades_file, study_text, warnings, write_trades
     from workbench.study import run_study
 
     config = study_config(options) or StudyConfig()
-    if trades is not None:
-        check_trades_file(trades)
     result = run_study(config, market_of(options))
-    for line in warnings(result):
-        typer.echo(f"workbench: warning: {line}", err=True)
     if trades is not None:
-        write_trades(result, trades)
-    if as_json:
-        _print_json(result.to_dict())
-    else:
-        typer.echo(study_text(result))
+        write_table(result.trades, trades)
+    return {"study": result.to_dict(), "performance_data": performance(result.returns)}
 
 
 def stocks(
     options: dict[str, Any],
     symbol: Annotated[list[str], typer.Argument(metavar="SYMBOL...", help="as written in the price table")],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
+    export: ExportOption = None,
+    url: UrlOption = None,
+    dataset: DatasetOption = None,
 ) -> None:
     """Print the numbers of single stocks.
 
     Total return, annualized volatility and Sharpe ratio over the price days within --start and --end.
     """
+    from workbench.report.export import EXPORTS, check_file, export_stocks
+    from workbench.report.text import stocks_text
+
+    if export is not None:
+        check_file("export", export, EXPORTS)
+    address = cli_remote.address(url, dataset)
+    answer = _stocks_here(options, symbol) if address is None else cli_remote.stocks(address, options, symbol, dataset)
+    if export is not None:
+        export_stocks(export, answer)
+    if as_json:
+        _print_json(answer)
+    else:
+        typer.echo(stocks_text(answer))
+
+
+def _stocks_here(options: dict[str, Any], symbols: list[str]) -> dict[str, Any]:
+    """Measure single stocks and return them as they are printed."""
     from workbench.market.load import is_simulated, load_prices, wanted_prices
     from workbench.report.parameters import DATA, market_of
-    from workbench.report.text import stocks_text
     from workbench.stocks import analyze_stocks
 
     if options.get("prices") is None:
         prices = market_of({name: value for name, value in options.items() if name not in ("start", "end")}).prices
     else:
         benchmark = options.get("benchmark", DATA["benchmark"].default)
-        prices, _ = load_prices(options["prices"], benchmark, wanted_prices(symbol, benchmark, options))
-    result = analyze_stocks(prices, symbol, options.get("start"), options.get("end"))
+        prices, _ = load_prices(options["prices"], benchmark, wanted_prices(symbols, benchmark, options))
+    result = analyze_stocks(prices, symbols, options.get("start"), options.get("end"))
     kind = "simulated" if is_simulated(prices.symbols) else "real"
-    if as_json:
-        source = {"prices": prices.source.path, "prices_sha256": prices.source.sha256, "data_kind": kind}
-        _print_json(result.to_dict() | {"provenance": source})
-    else:
-        typer.echo(stocks_text(result, kind))
+    source = {"prices": prices.source.path, "prices_sha256": prices.source.sha256, "data_kind": kind}
+    return result.to_dict() | {"provenance": source}
 
 
 def verify(
@@ -182,7 +263,11 @@ COMMANDS: dict[str, Command] = {
     "score": cli_score.score,
     "verify": verify,
     "serve": cli_serve.serve,
+    "dashboard": cli_dashboard.dashboard,
+    "lab": cli_lab.lab,
     "doctor": cli_ray.doctor,
+    "status": cli_system.status,
+    "health": cli_system.health,
 }
 
 
@@ -203,6 +288,7 @@ def build(full: Sequence[str] = WITH_DATA) -> typer.Typer:
             with_options(function, _parameters(name) if name in full else {}) if name in WITH_DATA else function
         )
     app.add_typer(cli_prices.application(), name="prices")
+    app.add_typer(cli_system.cache_application(), name="cache")
     return app
 
 
@@ -216,6 +302,11 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"workbench {workbench.__version__}")
         raise typer.Exit
+
+
+def _warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(f"workbench: warning: {line}", err=True)
 
 
 def _print_json(content: dict[str, Any]) -> None:
@@ -273,7 +364,8 @@ def _usage_message(error: typer.TyperException) -> str:
         known = [name for item in context.command.get_params(context) for name in (*item.opts, *item.secondary_opts)]
         message = f"no such option {wrong}"
     elif message.startswith("No such command"):
-        wrong, known = message.split("'")[1], list(COMMANDS)
+        wrong = message.split("'")[1]
+        known = context.command.list_commands(context) if context is not None else list(COMMANDS)
         message = f"no such command {wrong}"
     else:
         return message[:1].lower() + message[1:]

@@ -28,6 +28,9 @@ def serve(
     replicas: Annotated[
         int | None, typer.Option("--replicas", help="processes that answer, with --engine ray [default: 2]")
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="end the workbench that this Ray serves already, with --engine ray")
+    ] = False,
 ) -> None:
     """Serve the HTTP API.
 
@@ -37,6 +40,8 @@ def serve(
         raise ConfigError(f"engine must be ray or local, got {engine!r}")
     if replicas is not None and engine == "local":
         raise ConfigError("--replicas must come with --engine ray; uvicorn serves from one process")
+    if replace and engine == "local":
+        raise ConfigError("--replace must come with --engine ray; uvicorn serves from this process alone")
     from workbench.api.serve import serve_locally, serve_on_ray
     from workbench.api.settings import Settings
 
@@ -50,7 +55,7 @@ def serve(
         serve_locally(settings)
     else:
         _say("starting Ray Serve; it takes some 20 s")
-        serve_on_ray(settings, lambda address: _say(f"{where} at {address}); Ctrl-C stops it"))
+        serve_on_ray(settings, lambda address: _say(f"{where} at {address}); Ctrl-C stops it"), replace)
 
 
 def _say(text: str) -> None:

@@ -108,6 +108,12 @@ def find_signal(name: str) -> Signal:
         raise ConfigError(f"signal must be one of {', '.join(sorted(_SIGNALS))}, got {name!r}{hint}") from None
 
 
+def signal_names() -> tuple[str, ...]:
+    """Return the names of all signals, the built-in ones first."""
+    _load_plugins()
+    return tuple(_SIGNALS)
+
+
 def _load_plugins() -> None:
     """Import the modules that WORKBENCH_PLUGINS names: how a signal of one's own reaches the CLI and headless notebooks."""
     for module in filter(None, os.environ.get("WORKBENCH_PLUGINS", "").split(",")):

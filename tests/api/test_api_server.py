@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,46 +17,13 @@ from typing import Any
 import httpx
 import pytest
 from processes import alive, until
+from served import Served, until_closed
 from small_home import make_home
 
 from workbench.api.job_files import JobFolder
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = "from workbench import cli_serve; cli_serve.serve(host={host!r}, port={port}, engine='local')"
-QUICK = {"WORKBENCH_API_HEADER_SECONDS": "1", "WORKBENCH_API_BODY_SECONDS": "1", "WORKBENCH_API_RATE_PER_SECOND": "0"}
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-class Served:
-    """A server process and where it listens."""
-
-    def __init__(self, home: Path, log: Path) -> None:
-        self.port, self.log = free_port(), log
-        self.url = f"http://127.0.0.1:{self.port}"
-        with open(log, "wb") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", CODE.format(host="127.0.0.1", port=self.port)],
-                cwd=ROOT,
-                env=os.environ | QUICK | {"WORKBENCH_HOME": str(home)},
-                stderr=stderr,
-            )
-        until(self.answers, 60.0)
-
-    def answers(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()
-        with contextlib.suppress(httpx.TransportError):
-            return httpx.get(f"{self.url}/health").status_code == 200
-        return False
-
-    def raw(self, data: bytes) -> socket.socket:
-        line = socket.create_connection(("127.0.0.1", self.port), timeout=20)
-        line.sendall(data)
-        return line
+QUICK = {"WORKBENCH_API_HEADER_SECONDS": "1", "WORKBENCH_API_BODY_SECONDS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -67,18 +33,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def served(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    server = Served(home, tmp_path_factory.mktemp("log") / "stderr")
+    server = Served(tmp_path_factory.mktemp("log"), home=home, **QUICK)
+    server.wait_for_answer()
     yield server
-    server.process.kill()
-    server.process.wait()
-
-
-def until_closed(line: socket.socket) -> bytes:
-    received = b""
-    with contextlib.suppress(ConnectionError):
-        while part := line.recv(65536):
-            received += part
-    return received
+    server.end()
 
 
 def test_the_door_opens_and_many_clients_get_one_answer(served: Served):
@@ -151,16 +109,22 @@ def test_the_log_is_json_with_the_requests_id(served: Served):
     assert (entry["path"], entry["status"], entry["level"]) == ("/status", 200, "info")
 
 
+def started(home: Path, folder: Path) -> Served:
+    folder.mkdir()
+    server = Served(folder, home=home)
+    server.wait_for_answer()
+    return server
+
+
 def test_a_killed_server_loses_no_job_and_a_stopped_one_answers_what_it_began(home: Path, tmp_path: Path):
-    first = Served(home, tmp_path / "first")
+    first = started(home, tmp_path / "first")
     job = httpx.post(f"{first.url}/reports", json={"dataset": "small", "top_n": 2}, timeout=30).json()["id"]
     folder = JobFolder(home / "jobs" / job)
     until(lambda: "pid" in (folder.read() or {}), 30.0)
-    first.process.kill()
-    first.process.wait()
+    first.end()
     assert folder.is_alive() and alive((folder.read() or {})["pid"])
 
-    second = Served(home, tmp_path / "second")
+    second = started(home, tmp_path / "second")
     until(lambda: httpx.get(f"{second.url}/jobs/{job}").json()["status"] == "done", 60.0)
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(
@@ -169,8 +133,8 @@ def test_a_killed_server_loses_no_job_and_a_stopped_one_answers_what_it_began(ho
         until(lambda: httpx.get(f"{second.url}/status").json()["computations"]["taken"] == 1 or asked.done(), 30.0)
         second.process.send_signal(signal.SIGTERM)
         assert asked.result().status_code == 200
-    assert second.process.wait(30) in (0, -signal.SIGTERM)
-    assert "Traceback" not in (tmp_path / "second").read_text()
+    assert second.process.wait(30) == 128 + signal.SIGTERM
+    assert "Traceback" not in second.log.read_text()
 
 
 def test_beyond_loopback_without_a_key_it_does_not_start(tmp_path: Path):

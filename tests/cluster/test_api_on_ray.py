@@ -7,9 +7,6 @@ import itertools
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,12 +17,13 @@ import httpx
 import psutil
 import pytest
 from processes import until
+from served import Served, serving, until_closed
+from small_home import make_home, register
 
-from workbench import StudyConfig, load_market, run_study
+from workbench import StudyConfig, cli, load_market, run_study
 from workbench.market.tables import Market
 
-ROOT = Path(__file__).resolve().parents[2]
-LIMITS = {"WORKBENCH_API_HEADER_SECONDS": "1", "WORKBENCH_API_BODY_SECONDS": "1", "WORKBENCH_API_RATE_PER_SECOND": "0"}
+LIMITS = {"WORKBENCH_API_HEADER_SECONDS": "1", "WORKBENCH_API_BODY_SECONDS": "1"}
 OUTAGE_SECONDS = 10.0
 STUDY = {"dataset": "small", "top_n": 2}
 FULL = pytest.mark.skipif(
@@ -34,57 +32,14 @@ FULL = pytest.mark.skipif(
 )
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-class Served:
-    """A process of `workbench serve` on the Ray of the tests."""
-
-    def __init__(self, home: Path, address: str, log: Path, port: int | None = None) -> None:
-        self.port, self.log = port or free_port(), log
-        self.url = f"http://127.0.0.1:{self.port}"
-        with open(log, "wb") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "workbench", "serve", "--port", str(self.port)],
-                cwd=ROOT,
-                env=os.environ | LIMITS | {"WORKBENCH_HOME": str(home), "RAY_ADDRESS": address},
-                stderr=stderr,
-            )
-
-    def answers(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()
-        with contextlib.suppress(httpx.TransportError):
-            return httpx.get(f"{self.url}/health", timeout=10).status_code == 200
-        return False
-
-    def raw(self, data: bytes) -> socket.socket:
-        line = socket.create_connection(("127.0.0.1", self.port), timeout=20)
-        line.sendall(data)
-        return line
-
-    def end(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_home(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from small_market import write_small_market
-
-    folder = tmp_path_factory.mktemp("operator")
-    sentiment, prices = write_small_market(folder)
-    records = folder / "home" / "api" / "datasets"
-    records.mkdir(parents=True)
-    (records / "small.json").write_text(json.dumps({"sentiment": str(sentiment), "prices": str(prices)}))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def market(tables: Path) -> Market:
-    record = json.loads((tables / "home" / "api" / "datasets" / "small.json").read_text())
+def market(home: Path) -> Market:
+    record = json.loads((home / "api" / "datasets" / "small.json").read_text())
     return load_market(record["sentiment"], record["prices"])
 
 
@@ -98,12 +53,12 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def served(tables: Path, address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    server = Served(tables / "home", address, tmp_path_factory.mktemp("log") / "stderr")
+def served(home: Path, address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    server = Served(tmp_path_factory.mktemp("log"), home=home, engine="ray", RAY_ADDRESS=address, **LIMITS)
     try:
-        until(server.answers, 120.0)
+        server.wait_for_answer()
         yield server
-        assert server.end() == 128 + signal.SIGTERM
+        assert server.end(signal.SIGTERM) == 128 + signal.SIGTERM
     finally:
         server.process.kill()
         server.process.wait()
@@ -119,14 +74,6 @@ def replicas() -> list[int]:
             if any(part.startswith("ray::ServeReplica:workbench") for part in process.cmdline()):
                 found.append(process.pid)
     return found
-
-
-def closed(line: socket.socket) -> bytes:
-    received = b""
-    with contextlib.suppress(ConnectionError):
-        while part := line.recv(65536):
-            received += part
-    return received
 
 
 def finished(server: Served, job: str, seconds: float = 120.0) -> dict[str, Any]:
@@ -163,13 +110,13 @@ def test_rude_clients_are_refused_in_time(served: Served):
     started = time.monotonic()
     head = b"POST /portfolio/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     with served.raw(head % 10_000_000_000) as line:
-        assert closed(line).startswith(b"HTTP/1.1 413 ")
+        assert until_closed(line).startswith(b"HTTP/1.1 413 ")
     with contextlib.ExitStack() as stack:
         drips = [stack.enter_context(served.raw(head % 1000 + b"{")) for _ in range(20)]
         heads = [stack.enter_context(served.raw(b"GET / HTTP/1.1\r\nHost: loc")) for _ in range(20)]
         assert httpx.get(f"{served.url}/health", timeout=5).status_code == 200
-        assert all(closed(line).startswith(b"HTTP/1.1 408 ") for line in drips)
-        assert all(closed(line) == b"" for line in heads)
+        assert all(until_closed(line).startswith(b"HTTP/1.1 408 ") for line in drips)
+        assert all(until_closed(line) == b"" for line in heads)
     assert time.monotonic() - started < 10
     for body in (b"\xff\xfe", b"[]", b'{"start": "9999-12-31"}', b'{"sentiment_url": "http://127.0.0.1/"}'):
         answer = httpx.post(
@@ -235,6 +182,40 @@ def test_a_replica_killed_under_load_costs_no_wrong_answer_no_job_and_no_long_ou
     assert len(rows) == 24
 
 
+def test_the_study_of_the_real_data_is_the_same_through_every_door(
+    served: Served,
+    home: Path,
+    real_data: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The dashboard shows what the API answers, which its own tests hold against `run_study` on the same data."""
+    files = {"sentiment": str(real_data / "sentiment_data.csv"), "prices": str(real_data / "prices.csv.gz")}
+    summary = json.loads(json.dumps(run_study(StudyConfig(), load_market(**files)).summary))
+    options = [text for name, value in files.items() for text in (f"--{name}", value)]
+
+    def command_line(*more: str) -> dict[str, Any]:
+        assert cli.run(["backtest", "--json", *options, *more]) == 0
+        found: dict[str, Any] = json.loads(capfd.readouterr().out)["summary"]
+        return found
+
+    def http(url: str, dataset: str) -> dict[str, Any]:
+        answer = httpx.post(f"{url}/portfolio/analyze", json={"dataset": dataset}, timeout=60).json()
+        found: dict[str, Any] = answer["study"]["summary"]
+        return found
+
+    monkeypatch.delenv("WORKBENCH_URL", raising=False)
+    register(home, "real", *map(Path, files.values()))
+    assert command_line() == summary
+    assert http(served.url, "real") == summary
+    assert command_line("--url", served.url) == summary
+    with serving(tmp_path) as other:
+        register(other.home, "real", *map(Path, files.values()))
+        assert httpx.get(other.url).json()["engine"] == "uvicorn"
+        assert http(other.url, "real") == summary
+
+
 def test_jobs_use_the_ray_that_serves(served: Served):
     job = httpx.post(f"{served.url}/reports", json=STUDY, timeout=60).json()["id"]
     assert finished(served, job, 240.0)["status"] == "done"
@@ -243,11 +224,11 @@ def test_jobs_use_the_ray_that_serves(served: Served):
 
 
 def test_a_second_server_and_a_taken_port_are_refused_in_one_line(served: Served, address: str, tmp_path: Path):
-    for port, words in ((free_port(), "serves workbench already"), (served.port, "cannot be listened on")):
-        second = Served(tmp_path, address, tmp_path / "second", port)
+    for port, words in ((None, "serves workbench already"), (served.port, "cannot be listened on")):
+        second = Served(tmp_path, port=port, engine="ray", RAY_ADDRESS=address)
         assert second.process.wait(60) == 3
         said = [line for line in second.log.read_text().splitlines() if not line.endswith("it takes some 20 s")]
-        assert len(said) == 1 and words in said[0], said
+        assert words in said[-1] and "Traceback" not in second.log.read_text(), said
 
 
 OPERATIONS = [("/datasets", "POST"), ("/portfolio/analyze", "POST"), ("/stocks/analyze", "POST"), ("/sweeps", "POST")]

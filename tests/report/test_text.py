@@ -21,7 +21,7 @@ def study(last_price: str = "2022-06-30", last_row: str = "2022-04-30", **knobs:
 
 def left_out(result: StudyResult) -> dict[str, str]:
     """Return the lines on what was left out, by kind, those of one kind joined."""
-    lines = study_text(result).split("\n")
+    lines = study_text(result.to_dict()).split("\n")
     start = next(number for number, line in enumerate(lines) if line.startswith("left out"))
     found: dict[str, str] = {}
     for line in lines[start + 1 :]:
@@ -79,17 +79,17 @@ def test_what_waits_says_when_it_is_to_be_traded(last_price: str, lag: int, day:
     shown = tables.pending(result).frame["Trade at the close of"].tolist()
     if item["trade_date"] is None:
         assert shown == [day]
-    text = study_text(result)
+    text = study_text(result.to_dict())
     assert f"pending: 2022-04 (signal complete 2022-04-30)\n  to be traded at the close of {day}\n" in text
 
 
 def test_cash_that_waits_is_said() -> None:
-    text = study_text(study("2022-04-28", max_weight=0.3))
+    text = study_text(study("2022-04-28", max_weight=0.3).to_dict())
     assert " 30.0%, cash 40.0%\n" in text
 
 
 def test_only_what_is_likely_a_mistake_is_warned_of() -> None:
-    assert list(warnings(study(exclude=["AAA"], min_likes=500))) == []
-    (line,) = warnings(study(exclude=["AAAA"]))
+    assert list(warnings(study(exclude=["AAA"], min_likes=500).to_dict())) == []
+    (line,) = warnings(study(exclude=["AAAA"]).to_dict())
     assert line.startswith("AAAA: ") and line.endswith("did you mean AAA?")
     assert isinstance(study().losses, pd.DataFrame)

@@ -5,13 +5,14 @@ Enters: the bytes of a table. Leaves: a registered name.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from workbench.api.bodies import LONGEST_SYMBOL
-from workbench.api.datasets import NAME
+from workbench.api.datasets import NAME, Dataset, Registry
 from workbench.api.problems import Refusal, documented
 from workbench.api.server import server_of
 from workbench.errors import ConfigError
@@ -24,7 +25,11 @@ _BINARY = {"type": "string", "format": "binary"}
 
 
 class DatasetAnswer(BaseModel):
-    """A registered name. `about` is what was found when the table was uploaded; null for the operator's own."""
+    """A registered name.
+
+    The hashes are of the files' bytes, null where there is no file. `about` is what was found when the table was uploaded; null for the
+    operator's own.
+    """
 
     name: str
     has_sentiment: bool
@@ -32,6 +37,8 @@ class DatasetAnswer(BaseModel):
     prices: str | None
     benchmark: str | None
     columns: dict[str, str] | None
+    sentiment_sha256: str | None
+    prices_sha256: str | None
     about: dict[str, Any] | None
 
 
@@ -44,8 +51,15 @@ class DatasetsAnswer(BaseModel):
 @router.get("/datasets", summary="List the tables", responses=documented())
 async def list_datasets(request: Request) -> DatasetsAnswer:
     """List the names that `dataset` and `prices` can have."""
-    found = [DatasetAnswer(**dataset.to_dict()) for dataset in server_of(request).registry.all()]
-    return DatasetsAnswer(datasets=found)
+    return DatasetsAnswer(datasets=await asyncio.to_thread(_entries, server_of(request).registry))
+
+
+def _entries(registry: Registry) -> list[DatasetAnswer]:
+    return [_entry(registry, dataset) for dataset in registry.all()]
+
+
+def _entry(registry: Registry, dataset: Dataset) -> DatasetAnswer:
+    return DatasetAnswer(**dataset.to_dict(), **registry.hashes(dataset))
 
 
 @router.post(
@@ -73,4 +87,4 @@ async def upload_dataset(
         raise ConfigError(f"benchmark must be a symbol of 1 to {LONGEST_SYMBOL} characters, got {benchmark!r}")
     server.uploads.check(name, kind, columns)
     dataset = await server.uploads.take(request.stream(), name, kind, benchmark, columns)
-    return DatasetAnswer(**dataset.to_dict())
+    return await asyncio.to_thread(_entry, server.registry, dataset)

@@ -8,6 +8,7 @@ the simulated market that ships with the workbench, unless the operator register
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -214,6 +215,16 @@ class Registry:
             return _keyword(record.prices)
         assert record.prices is not None
         return self._file(record.prices, record.name if record.sentiment is None else f"{record.name}-prices")
+
+    def hashes(self, dataset: Dataset) -> dict[str, Any]:
+        """Return the sha256 of the tables of a registered name, by which a client knows its own; None where there is no such file."""
+        found: dict[str, Any] = {}
+        for role, path in (("sentiment", dataset.sentiment), ("prices", dataset.prices)):
+            found[f"{role}_sha256"] = None
+            if isinstance(path, Path):
+                with contextlib.suppress(UnavailableError):
+                    found[f"{role}_sha256"] = self._file(path, dataset.name).sha256
+        return found
 
     def _file(self, path: Path, name: str) -> Table:
         """Return a file with its hash, which is computed again when the file changes."""

@@ -74,7 +74,13 @@ def _study(request: AnalyzeRequest) -> StudyConfig:
 
 
 def _shared(config: StudyConfig, data: Data, engine: str) -> list[str]:
-    options: dict[str, Any] = {"sentiment": data.sentiment.name, "benchmark": data.benchmark, "engine": engine}
+    # No url: a job is done here, whatever WORKBENCH_URL the server was started with.
+    options: dict[str, Any] = {
+        "url": "",
+        "sentiment": data.sentiment.name,
+        "benchmark": data.benchmark,
+        "engine": engine,
+    }
     if data.prices is not None:
         options["prices"] = data.prices.name
     options |= {name: value for name in ("start", "end") if (value := getattr(data, name)) is not None}

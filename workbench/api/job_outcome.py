@@ -18,8 +18,9 @@ from workbench.api.job_files import JSON_ROWS, ROWS, STDOUT, JobFolder
 from workbench.api.markets import without_path
 from workbench.api.problems import Refusal
 
+_WARNING = "workbench: warning: "
 _SEE = re.compile(r"; see \S+$")  # a file of the server's, at the end of a line
-JSON, PARQUET = "application/json", "application/vnd.apache.parquet"
+JSON, PARQUET, IPYNB = "application/json", "application/vnd.apache.parquet", "application/x-ipynb+json"
 
 
 def outcome(job: JobFolder, status: Mapping[str, Any], code: int | None) -> tuple[str, str | None]:
@@ -75,6 +76,12 @@ def hide_inputs(text: str, job: JobFolder, status: Mapping[str, Any]) -> str:
     return text.replace(f"{job.path}/", "")
 
 
+def warnings_of(job: JobFolder, status: Mapping[str, Any]) -> list[str]:
+    """Return what the command warned of, a line each: names that the table lacks, configurations that failed."""
+    lines = [line for line in job.tail().splitlines() if line.startswith(_WARNING)]
+    return [hide_inputs(line.removeprefix(_WARNING), job, status) for line in lines]
+
+
 def result_file(job: JobFolder, status: Mapping[str, Any], form: str) -> tuple[Path, str]:
     """Return the file that holds the result, and its type.
 
@@ -87,9 +94,11 @@ def result_file(job: JobFolder, status: Mapping[str, Any], form: str) -> tuple[P
         raise Refusal(409, f"a job must be done to have a result, got one that is {status['status']}")
     if status["kind"] == "report":
         page = job.page()
-        if form != "json" or page is None:
-            raise Refusal(422, "the result of a report is JSON; its page is at /jobs/{id}/html")
-        return page.with_suffix(".json"), JSON
+        if form not in ("json", "ipynb") or page is None:
+            raise Refusal(422, "the result of a report is json or ipynb; its page is at /jobs/{id}/html")
+        return page.with_suffix(f".{form}"), IPYNB if form == "ipynb" else JSON
+    if form == "ipynb":
+        raise Refusal(422, "the result of a sweep is json or parquet; only a report has a notebook")
     if form == "parquet":
         return job.path / ROWS, PARQUET
     if not has_json(status):

@@ -6,6 +6,8 @@ Enters: a JSON body, then the id of a job. Leaves: a status to poll, and at the 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request, Response
@@ -16,9 +18,10 @@ from workbench.api.bodies import AnalyzeRequest, SweepRequest, documented_body, 
 from workbench.api.datasets import Data
 from workbench.api.job_commands import Command, report_command, sweep_command
 from workbench.api.job_files import JobFolder
-from workbench.api.job_outcome import JSON, PARQUET, hide_inputs, result_file
+from workbench.api.job_outcome import IPYNB, JSON, PARQUET, hide_inputs, result_file, warnings_of
 from workbench.api.problems import Refusal, documented
 from workbench.api.server import Server, json_body, server_of
+from workbench.report.parameters import NOTEBOOKS
 from workbench.study import run_study
 
 router = APIRouter(tags=["jobs"])
@@ -43,7 +46,7 @@ class Progress(BaseModel):
 
 
 class JobAnswer(BaseModel):
-    """A job. `result` and `html` are where to fetch what it left, null as long as there is nothing."""
+    """A job. `result` and `html` are where to fetch what it left, null as long as there is nothing; `warnings` are for its user."""
 
     id: str
     kind: Literal["sweep", "report"]
@@ -53,6 +56,7 @@ class JobAnswer(BaseModel):
     finished_at: str | None
     progress: Progress | None
     error: str | None
+    warnings: list[str]
     result: str | None
     html: str | None
     request: dict[str, Any]
@@ -123,12 +127,19 @@ async def cancel_job(request: Request, job_id: JobId) -> dict[str, Any]:
     summary="What a job left",
     response_class=Response,
     responses={
-        200: {"description": "A sweep's rows, or a report's JSON", "content": {JSON: {"schema": {}}, PARQUET: {}}},
+        200: {
+            "description": "A sweep's rows, or a report's JSON or notebook",
+            "content": {JSON: {"schema": {}}, PARQUET: {}, IPYNB: {"schema": {"type": "object"}}},
+        },
         **documented(404, 409, 422),
     },
 )
-async def get_result(request: Request, job_id: JobId, format: Literal["json", "parquet"] = "json") -> Response:  # noqa: A002
-    """Return a sweep's list of `{"config", "summary"}`, or its Parquet file with `?format=parquet`; a report's JSON."""
+async def get_result(
+    request: Request,
+    job_id: JobId,
+    format: Literal["json", "parquet", "ipynb"] = "json",  # noqa: A002
+) -> Response:
+    """Return a sweep's list of `{"config", "summary"}`, or its Parquet file; a report's JSON, or its executed notebook."""
     return await asyncio.to_thread(_result, server_of(request), job_id, format)
 
 
@@ -137,8 +148,14 @@ def _result(server: Server, job_id: str, form: str) -> Response:
     path, kind = result_file(job, status, form)
     if kind == PARQUET:
         return FileResponse(path, media_type=kind, filename=f"sweep-{job_id}.parquet")
-    text = path.read_text(encoding="utf-8")
-    return Response(hide_inputs(text, job, status), media_type=kind)
+    text = hide_inputs(path.read_text(encoding="utf-8"), job, status)
+    if kind == IPYNB:
+        # papermill's account names the file that was run, which lies with this installation.
+        text = text.replace(json.dumps(f"{NOTEBOOKS}{os.sep}", ensure_ascii=False)[1:-1], "")
+        return Response(
+            text, media_type=kind, headers={"Content-Disposition": f'attachment; filename="report-{job_id}.ipynb"'}
+        )
+    return Response(text, media_type=kind)
 
 
 @router.get(
@@ -173,6 +190,7 @@ def _answer(job: JobFolder, status: dict[str, Any]) -> dict[str, Any]:
     everything = {"done": total, "total": total, "unit": "configurations"}
     return shown | {
         "progress": everything if done and total is not None else job.progress(),
+        "warnings": warnings_of(job, status),
         "result": f"{place}/result" if done else None,
         "html": f"{place}/html" if done and status["kind"] == "report" else None,
     }

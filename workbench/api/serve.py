@@ -6,11 +6,15 @@ Enters: settings. Leaves: a server that runs until it is told to stop, then answ
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from workbench.api.logs import log_to_stderr
 from workbench.api.patience import HOOK, VARIABLE, protocol_with_patience
 from workbench.api.replica import Replica
 from workbench.api.settings import Settings
+
+if TYPE_CHECKING:
+    from workbench.cluster.deployment import Serving
 
 _KEEP_ALIVE_SECONDS = 30
 _MOST_CONNECTIONS = 1024
@@ -41,7 +45,7 @@ def serve_locally(settings: Settings) -> None:
     uvicorn.Server(config).run()
 
 
-def serve_on_ray(settings: Settings, ready: Callable[[str], None]) -> None:
+def serve_on_ray(settings: Settings, ready: Callable[[str], None], replace: bool = False) -> None:
     """Serve by replicas of Ray Serve until SIGTERM or Ctrl-C.
 
     Parameters
@@ -50,15 +54,27 @@ def serve_on_ray(settings: Settings, ready: Callable[[str], None]) -> None:
         `replicas` processes answer; each has the limits of its own.
     ready
         Called with the address of the Ray when the first request can be answered.
+    replace
+        A workbench that this Ray serves already is ended first.
 
     Raises
     ------
     ConfigError, UnavailableError
         See `serving`; or the Ray is gone.
     """
-    from workbench.cluster.serving import PROXY_HOOK, Serving, serving, wait_while_alive
+    from workbench.cluster.serving import serving, wait_while_alive
 
-    how = Serving(
+    with serving(Replica(settings), how_on_ray(settings, replace)) as address:
+        ready(address)
+        wait_while_alive()
+
+
+def how_on_ray(settings: Settings, replace: bool = False) -> Serving:
+    """Return how Ray Serve has to serve the application."""
+    from workbench.cluster.deployment import Serving
+    from workbench.cluster.serving import PROXY_HOOK
+
+    return Serving(
         host=settings.host,
         port=settings.port,
         replicas=settings.replicas,
@@ -68,7 +84,5 @@ def serve_on_ray(settings: Settings, ready: Callable[[str], None]) -> None:
         request_seconds=settings.upload_seconds + settings.check_seconds + settings.study_seconds,
         stop_seconds=settings.stop_seconds,
         proxy_variables={PROXY_HOOK: HOOK, VARIABLE: str(settings.header_seconds)},
+        replace=replace,
     )
-    with serving(Replica(settings), how) as address:
-        ready(address)
-        wait_while_alive()

@@ -1,10 +1,14 @@
 """A study's figures: every function takes a StudyResult (or what `evaluate_signal` gave) and returns a plotly Figure.
 
+`growth`, `falls` and `calendar` draw the same from plain series, for those who have a study's answer and not its result.
+
 Figures are deterministic (no ids, no times; values rounded to six digits), carry a title that says what is drawn, and
 use two colours that colour-blind readers can tell apart: blue for the portfolio, orange for the benchmark.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -66,24 +70,37 @@ def bars(title: str, y_title: str, height: int = 300) -> go.Figure:
 def equity(result: StudyResult) -> go.Figure:
     """Draw the growth of 1 after costs, before costs, and of the benchmark, from the close of the first trade on."""
     returns = result.returns
+    if not len(returns):
+        return growth([], {}, result.provenance["benchmark"])
+    start = result.rebalances.loc[result.rebalances["status"] == "executed", "traded"].iloc[0]
+    wealth = {str(name): np.concatenate([[1.0], np.cumprod(1.0 + returns[name].to_numpy())]) for name in returns}
+    return growth([start, *_days(returns.index)], wealth, result.provenance["benchmark"])
+
+
+def growth(days: list[str], wealth: Mapping[str, npt.ArrayLike], benchmark: str) -> go.Figure:
+    """Draw wealth by ISO day (n): `gross`, `benchmark` and `net`, each (n), those that are there; `benchmark` is its name."""
     figure = house_figure("Growth of 1", "wealth", y_format=".2f")
-    if len(returns):
-        start = result.rebalances.loc[result.rebalances["status"] == "executed", "traded"].iloc[0]
-        x = [start, *_days(returns.index)]
-        wealth = {name: np.concatenate([[1.0], np.cumprod(1.0 + returns[name].to_numpy())]) for name in returns}
-        _add_line(figure, x, wealth["gross"], "Portfolio before costs", GROSS, width=1.5, dash="dot")
-        _add_line(figure, x, wealth["benchmark"], result.provenance["benchmark"], BENCHMARK)
-        _add_line(figure, x, wealth["net"], "Portfolio after costs", PORTFOLIO, width=2.5)
+    if "gross" in wealth:
+        _add_line(figure, days, wealth["gross"], "Portfolio before costs", GROSS, width=1.5, dash="dot")
+    if "benchmark" in wealth:
+        _add_line(figure, days, wealth["benchmark"], benchmark, BENCHMARK)
+    if "net" in wealth:
+        _add_line(figure, days, wealth["net"], "Portfolio after costs", PORTFOLIO, width=2.5)
     return figure
 
 
 def drawdown(result: StudyResult) -> go.Figure:
     """Draw how far portfolio and benchmark stood below their highest value so far."""
+    return falls(result.returns, result.provenance["benchmark"])
+
+
+def falls(returns: pd.DataFrame, benchmark: str) -> go.Figure:
+    """Draw the drawdown of daily returns: index date (n), columns net and benchmark; `benchmark` is its name."""
     figure = house_figure("Drawdown: below the highest value so far", "drawdown", 300, ".0%")
-    x = _days(result.returns.index)
+    x = _days(returns.index)
     if x:
-        _add_line(figure, x, fall(result.returns["benchmark"].to_numpy()), result.provenance["benchmark"], BENCHMARK)
-        _add_line(figure, x, fall(result.returns["net"].to_numpy()), "Portfolio after costs", PORTFOLIO)
+        _add_line(figure, x, fall(returns["benchmark"].to_numpy()), benchmark, BENCHMARK)
+        _add_line(figure, x, fall(returns["net"].to_numpy()), "Portfolio after costs", PORTFOLIO)
         figure.data[-1].update(fill="tozeroy", fillcolor="rgba(31,111,178,0.15)")
     return figure
 
@@ -93,7 +110,11 @@ _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 def months(result: StudyResult) -> go.Figure:
     """Draw net monthly returns, one row a year."""
-    monthly = monthly_returns(result.returns["net"])
+    return calendar(monthly_returns(result.returns["net"]))
+
+
+def calendar(monthly: pd.Series) -> go.Figure:
+    """Draw monthly returns, indexed by "YYYY-MM", one row a year."""
     years = sorted({label[:4] for label in monthly.index})
     grid = [[monthly.get(f"{year}-{month:02d}") for month in range(1, 13)] for year in years]
     figure = house_figure("Monthly returns after costs", "", 130 + 44 * max(len(years), 1))

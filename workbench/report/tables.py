@@ -1,9 +1,12 @@
-"""A study's numbers as tables. Every function takes a StudyResult; nothing is computed that METHOD does not define."""
+"""A study's numbers as tables. Every function takes a StudyResult; nothing is computed that METHOD does not define.
+
+`numbers`, `against`, `waiting`, `left_out` and `figures_side_by_side` make the same tables from a study's JSON.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -35,24 +38,29 @@ _RATIOS = ("sharpe_ratio", "sortino_ratio", "calmar_ratio")
 
 def kpis(result: StudyResult, intervals: Mapping[str, Interval]) -> Table:
     """Return the key numbers net, gross and of the benchmark, their difference, and the intervals where there are any."""
-    s = result.summary
-    benchmark = result.provenance["benchmark"]
+    frame = numbers(result.summary, result.provenance["benchmark"])
+    frame["Net, interval"] = [_interval(name, intervals.get(name)) for name in RETURN_METRICS]
+    excess = span(intervals.get("excess_return"), "pp")
+    frame["Difference, interval"] = [excess if name == "total_return" else "" for name in RETURN_METRICS]
+    return Table(frame, _interval_caption(intervals), strong=("Total return",))
+
+
+def numbers(summary: Mapping[str, Any], benchmark: str) -> pd.DataFrame:
+    """Return a summary's numbers as text: a row per number, columns Net, Gross, the benchmark's name, Difference."""
     rows = []
     for name in RETURN_METRICS:
-        net, base = s[name], s[f"benchmark_{name}"]
+        net, base = summary[name], summary[f"benchmark_{name}"]
         gap = None if net is None or base is None else net - base
         rows.append(
             {
                 "": _LABELS[name],
                 "Net": format_number(name, net),
-                "Gross": format_number(name, s[f"gross_{name}"]),
+                "Gross": format_number(name, summary[f"gross_{name}"]),
                 benchmark: format_number(name, base),
                 "Difference": _gap(name, gap),
-                "Net, interval": _interval(name, intervals.get(name)),
-                "Difference, interval": span(intervals.get("excess_return"), "pp") if name == "total_return" else "",
             }
         )
-    return Table(pd.DataFrame(rows), _interval_caption(intervals), strong=("Total return",))
+    return pd.DataFrame(rows)
 
 
 def _gap(name: str, gap: float | None) -> str:
@@ -79,7 +87,11 @@ def _interval_caption(intervals: Mapping[str, Interval]) -> str:
 
 def relative(result: StudyResult) -> Table:
     """Return the numbers that hold the portfolio against the benchmark."""
-    s = result.summary
+    return against(result.summary, result.provenance["benchmark"])
+
+
+def against(summary: Mapping[str, Any], benchmark: str) -> Table:
+    """Return those numbers of a summary; `benchmark` is its name."""
     names = {
         "excess_return": "Excess return, whole time",
         "alpha": "Alpha, a year",
@@ -87,8 +99,8 @@ def relative(result: StudyResult) -> Table:
         "tracking_error": "Tracking error, a year",
         "information_ratio": "Information ratio",
     }
-    rows = [{"": label, "Net": format_number(name, s[name])} for name, label in names.items()]
-    return Table(pd.DataFrame(rows), f"Against {result.provenance['benchmark']}")
+    rows = [{"": label, "Net": format_number(name, summary[name])} for name, label in names.items()]
+    return Table(pd.DataFrame(rows), f"Against {benchmark}")
 
 
 def monthly_returns(returns: pd.Series) -> pd.Series:
@@ -125,7 +137,7 @@ def holdings(result: StudyResult) -> Table:
                 "Signal complete": row.signal_complete,
                 "Traded": row.traded if traded else row.status.replace("_", " "),
                 "Held until": row.held_until if traded else "",
-                "Holdings": _weights(selection, result.weights[row.traded]) if traded else ", ".join(selection),
+                "Holdings": holding(selection, result.weights[row.traded]) if traded else ", ".join(selection),
                 "Cash": f"{100 * row.cash:.1f} %" if traded and row.cash > 1e-9 else "",
             }
         )
@@ -139,7 +151,7 @@ def holdings(result: StudyResult) -> Table:
     )
 
 
-def _weights(selection: list[str], weights: Mapping[str, float]) -> str:
+def holding(selection: Sequence[str], weights: Mapping[str, float]) -> str:
     """Write a selection with its weights, best ranked first; equal ones are said once."""
     if len(weights) == len(selection) and len({round(weight, 9) for weight in weights.values()}) == 1:
         return f"{', '.join(selection)} ({100 * weights[selection[0]]:.1f} %" + (
@@ -155,23 +167,24 @@ def _cash(weights: Mapping[str, float]) -> str:
 
 def pending(result: StudyResult) -> Table:
     """Return what to hold next: selections that wait for a trading day."""
-    lag = result.config.execution_lag
-    later = f"trading day {lag} after the period's last" if lag else "the period's last trading day"
     partial = set(result.rebalances.loc[result.rebalances["partial"], "period"])
+    return waiting(result.pending, result.config.execution_lag, partial)
+
+
+def waiting(pending: Sequence[Mapping[str, Any]], lag: int, partial: Collection[str]) -> Table:
+    """Return pending selections, as a study's JSON has them; `partial` are the periods that the table does not reach the end of."""
+    later = f"trading day {lag} after the period's last" if lag else "the period's last trading day"
     rows = [
         {
             "Period": item["period"] + ("*" if item["period"] in partial else ""),
             "Signal complete": item["signal_date"],
             "Trade at the close of": item["trade_date"] or later,
-            "Target weights": _weights(item["selection"], item["weights"]) + _cash(item["weights"]),
+            "Target weights": holding(item["selection"], item["weights"]) + _cash(item["weights"]),
         }
-        for item in result.pending
+        for item in pending
     ]
-    caption = (
-        "* preliminary: the table ends before the period does"
-        if partial & {i["period"] for i in result.pending}
-        else ""
-    )
+    preliminary = "* preliminary: the table ends before the period does"
+    caption = preliminary if set(partial) & {item["period"] for item in pending} else ""
     empty = "nothing is pending; the prices reach beyond the last trade"
     return Table(
         pd.DataFrame(rows), caption, ("Signal complete", "Trade at the close of", "Target weights"), empty=empty
@@ -230,8 +243,13 @@ def costs(result: StudyResult) -> Table:
 
 def losses(result: StudyResult) -> Table:
     """Return what was left out, by kind."""
+    return left_out(result.losses)
+
+
+def left_out(losses: pd.DataFrame) -> Table:
+    """Return losses, a row each, by kind."""
     rows = []
-    for kind, group in result.losses.groupby("kind", sort=False):
+    for kind, group in losses.groupby("kind", sort=False):
         symbols = sorted(set(group["symbol"].dropna()))
         periods = list(dict.fromkeys(group["period"].dropna()))
         rows.append(
@@ -305,19 +323,24 @@ def bounds(config: StudyConfig, market: Market) -> Table:
 
 def published(result: StudyResult) -> Table:
     """Return published, reproduced and corrected figures side by side."""
+    return figures_side_by_side(result.published, result.provenance["benchmark"])
+
+
+def figures_side_by_side(published: Mapping[str, Mapping[str, Any]] | None, benchmark: str) -> Table:
+    """Return the figures of `published`, as a study's JSON has it; None where the data is another study's."""
     columns = {
         "total_portfolio_return": "Portfolio",
-        "total_benchmark_return": result.provenance["benchmark"],
+        "total_benchmark_return": benchmark,
         "excess_return": "Excess",
         "unique_stocks_analyzed": "Stocks",
     }
     empty = "this is not the data set of the published study"
-    if result.published is None:
+    if published is None:
         return Table(pd.DataFrame(columns=["", *columns.values()]), "Published figures", empty=empty)
     found = {
-        "published (LOOK-AHEAD)": result.published["published"],
-        "reproduced, wrong arithmetic included (LOOK-AHEAD)": result.published["reproduced"],
-        **{f"corrected, {label}": figures for label, figures in result.published["corrected"]["variants"].items()},
+        "published (LOOK-AHEAD)": published["published"],
+        "reproduced, wrong arithmetic included (LOOK-AHEAD)": published["reproduced"],
+        **{f"corrected, {label}": figures for label, figures in published["corrected"]["variants"].items()},
     }
     rows = [
         {"": label} | {text: _figure(figures[name]) for name, text in columns.items()}

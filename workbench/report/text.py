@@ -1,28 +1,23 @@
-"""A study as plain text for a terminal, and its trades as a file.
+"""A study as plain text for a terminal.
 
-Enters: a StudyResult or a SweepResult. Leaves: lines of at most 100 characters, longer only where a sweep's row names its knobs; the
-warnings that nobody may overlook stand first.
+Enters: the JSON object of a study or of stocks, whether it was computed here or by an API; a SweepResult. Leaves: lines of at most 100
+characters, longer only where a sweep's row names its knobs; the warnings that nobody may overlook stand first.
 """
 
 from __future__ import annotations
 
-import io
-import os
 import textwrap
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from workbench.core.metrics import RETURN_METRICS
-from workbench.errors import ConfigError
 from workbench.losses import KINDS, UNITS
-from workbench.market.durable import write_file
-from workbench.result import StudyResult, format_number
-from workbench.stocks import NUMBERS, StocksResult
+from workbench.result import format_number, study_name
+from workbench.stocks import NUMBERS
 from workbench.sweep.result import SweepResult
 
-TRADE_SUFFIXES = (".csv", ".parquet")
 _RELATIVE = ("excess_return", "beta", "alpha", "tracking_error", "information_ratio")
 _RATIOS = ("sharpe_ratio", "sortino_ratio", "calmar_ratio")
 _WIDTH = 100
@@ -36,9 +31,15 @@ _DATA_WARNINGS = {
 }
 
 
-def study_text(result: StudyResult) -> str:
-    """Return a study's numbers, what waits, what was left out, and the published figures where they apply."""
-    blocks = [_head(result), _numbers(result), _relative(result), _pending(result), _losses(result), _published(result)]
+def study_text(study: Mapping[str, Any]) -> str:
+    """Return a study's numbers, what waits, what was left out, and the published figures where they apply.
+
+    Parameters
+    ----------
+    study
+        What `StudyResult.to_dict` returns.
+    """
+    blocks = [_head(study), _numbers(study), _relative(study), _pending(study), _losses(study), _published(study)]
     return "\n\n".join("\n".join(lines) for block in blocks if (lines := list(block)))
 
 
@@ -96,10 +97,10 @@ def warning_lines(data_kind: str, timing: str = "") -> Iterator[str]:
         yield _DATA_WARNINGS[data_kind]
 
 
-def _head(result: StudyResult) -> Iterator[str]:
-    s = result.summary
-    yield from warning_lines(result.provenance["data_kind"], result.provenance["timing"])
-    yield result.title.rpartition("] ")[2]
+def _head(study: Mapping[str, Any]) -> Iterator[str]:
+    s = study["summary"]
+    yield from warning_lines(study["provenance"]["data_kind"], study["provenance"]["timing"])
+    yield study_name(study["config"])
     if s["first_date"] is None:
         yield "no rebalance was executed: there are no returns"
     else:
@@ -109,9 +110,9 @@ def _head(result: StudyResult) -> Iterator[str]:
         )
 
 
-def _numbers(result: StudyResult) -> Iterator[str]:
-    s = result.summary
-    yield f"{'':30s}{'net':>12s}{'gross':>12s}{result.provenance['benchmark']:>12s}{'difference':>14s}"
+def _numbers(study: Mapping[str, Any]) -> Iterator[str]:
+    s = study["summary"]
+    yield f"{'':30s}{'net':>12s}{'gross':>12s}{study['provenance']['benchmark']:>12s}{'difference':>14s}"
     for name in RETURN_METRICS:
         net, gross, base = s[name], s[f"gross_{name}"], s[f"benchmark_{name}"]
         cells = "".join(f"{format_number(name, value):>12s}" for value in (net, gross, base))
@@ -124,17 +125,17 @@ def _difference(name: str, net: float | None, base: float | None) -> str:
     return f"{net - base:+.2f}" if name in _RATIOS else f"{100 * (net - base):+.2f} pp"
 
 
-def _relative(result: StudyResult) -> Iterator[str]:
-    s = result.summary
+def _relative(study: Mapping[str, Any]) -> Iterator[str]:
+    s = study["summary"]
     for name in _RELATIVE[1:]:
         yield f"{name:30s}{format_number(name, s[name]):>12s}"
     yield f"{'mean_turnover':30s}{format_number('mean_turnover', s['mean_turnover']):>12s}"
 
 
-def _pending(result: StudyResult) -> Iterator[str]:
-    lag = result.config.execution_lag
+def _pending(study: Mapping[str, Any]) -> Iterator[str]:
+    lag = study["config"]["execution_lag"]
     later = f"trading day {lag} after the period's last" if lag else "the period's last trading day"
-    for item in result.pending:
+    for item in study["pending"]:
         yield f"pending: {item['period']} (signal complete {item['signal_date']})"
         yield f"  to be traded at the close of {item['trade_date'] or later}"
         cash = 1.0 - sum(item["weights"].values())
@@ -143,12 +144,15 @@ def _pending(result: StudyResult) -> Iterator[str]:
         yield from textwrap.wrap(weights, _WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
-def _losses(result: StudyResult) -> Iterator[str]:
-    if len(result.losses):
+def _losses(study: Mapping[str, Any]) -> Iterator[str]:
+    kinds: dict[str, list[Mapping[str, Any]]] = {}
+    for loss in study["losses"]:
+        kinds.setdefault(loss["kind"], []).append(loss)
+    if kinds:
         yield f"{'left out':24s}{'entries':>9s}  {'count':22s}what (by symbol and period: --json)"
-    for kind, group in result.losses.groupby("kind", sort=False):
-        kind, symbols = str(kind), sorted(set(group["symbol"].dropna()))
-        count = _counted(int(group["count"].sum()), UNITS.get(kind, ""))
+    for kind, group in kinds.items():
+        symbols = sorted({loss["symbol"] for loss in group} - {None})
+        count = _counted(sum(loss["count"] for loss in group), UNITS.get(kind, ""))
         names = f": {', '.join(symbols)}" if kind in _NAMED or 0 < len(symbols) <= _MOST_NAMES else ""
         start = f"  {kind:22s}{len(group):>9,}  {count:22s}"
         yield from textwrap.wrap(
@@ -162,18 +166,19 @@ def _counted(count: int, unit: str) -> str:
     return f"{count:,} {noun.removesuffix('s') if count == 1 else noun}{space}{rest}" if unit else ""
 
 
-def warnings(result: StudyResult) -> Iterator[str]:
+def warnings(study: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is likely a mistake of the user's although the study can be run: names in exclude that the table lacks."""
-    unknown = result.losses[result.losses["kind"] == "exclude_unknown"]
-    yield from (f"{symbol}: {reason}" for symbol, reason in zip(unknown["symbol"], unknown["reason"], strict=True))
+    for loss in study["losses"]:
+        if loss["kind"] == "exclude_unknown":
+            yield f"{loss['symbol']}: {loss['reason']}"
 
 
-def _published(result: StudyResult) -> Iterator[str]:
-    if result.published is None:
+def _published(study: Mapping[str, Any]) -> Iterator[str]:
+    published = study["published"]
+    if published is None:
         return
-    corrected = result.published["corrected"]
-    rows = {"published": result.published["published"], "its recipe, reproduced": result.published["reproduced"]}
-    rows |= corrected["variants"]
+    rows = {"published": published["published"], "its recipe, reproduced": published["reproduced"]}
+    rows |= published["corrected"]["variants"]
     yield f"{'the published figures':42s}{'portfolio':>12s}{'benchmark':>12s}{'excess':>14s}{'symbols':>9s}"
     for label, row in rows.items():
         portfolio, base, excess = (row[f"{name}_return"] for name in ("total_portfolio", "total_benchmark", "excess"))
@@ -181,34 +186,23 @@ def _published(result: StudyResult) -> Iterator[str]:
         yield f"{label:42s}{cells}{_difference('', excess, 0.0):>14s}{row['unique_stocks_analyzed']:>9d}"
 
 
-def stocks_text(result: StocksResult, data_kind: str) -> str:
-    """Return a line per symbol, and what is missing."""
-    lines = list(warning_lines(data_kind))
+def stocks_text(answer: Mapping[str, Any]) -> str:
+    """Return a line per symbol, and what is missing.
+
+    Parameters
+    ----------
+    answer
+        What `workbench stocks --json` prints: `stocks`, `losses`, `provenance`.
+    """
+    lines = list(warning_lines(answer["provenance"]["data_kind"]))
     lines.append(f"{'':12s}{'total return':>14s}{'volatility':>12s}{'sharpe':>11s}{'days':>7s}  from        to")
-    for symbol, row in result.stocks.items():
+    for symbol, row in answer["stocks"].items():
         total, volatility, sharpe = (format_number(name, row[name]) for name in NUMBERS)
         span = f"{row['first_date'] or '':12s}{row['last_date'] or ''}"
         lines.append(f"{symbol:12s}{total:>14s}{volatility:>12s}{sharpe:>11s}{row['n_days']:>7d}  {span}".rstrip())
-    for loss in result.losses:
-        number = f"{loss.count:,} trading day{'' if loss.count == 1 else 's'}"
-        days = f" ({number}, {loss.first} to {loss.last})" if loss.count else ""
-        lines += textwrap.wrap(f"{loss.symbol}: {loss.reason}{days}", _WIDTH, subsequent_indent="  ")
+    for loss in answer["losses"]:
+        count = loss["count"]
+        number = f"{count:,} trading day{'' if count == 1 else 's'}"
+        days = f" ({number}, {loss['first']} to {loss['last']})" if count else ""
+        lines += textwrap.wrap(f"{loss['symbol']}: {loss['reason']}{days}", _WIDTH, subsequent_indent="  ")
     return "\n".join(lines)
-
-
-def check_trades_file(path: Path) -> None:
-    """Raise ConfigError if trades cannot be written there, before anything is computed."""
-    if path.suffix not in TRADE_SUFFIXES:
-        raise ConfigError(f"trades must be a file named {' or '.join(TRADE_SUFFIXES)}, got {str(path)!r}")
-    if not path.parent.is_dir() or path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ConfigError(f"trades must be a file in a folder that can be written, got {str(path)!r}")
-
-
-def write_trades(result: StudyResult, path: Path) -> None:
-    """Write the trades as CSV or Parquet, by the name's ending, whole or not at all."""
-    content = io.BytesIO()
-    if path.suffix == ".csv":
-        result.trades.to_csv(content, index=False)
-    else:
-        result.trades.to_parquet(content, index=False)
-    write_file(path, content.getvalue(), durable=False, advice="")

@@ -13,7 +13,12 @@ def make_home(folder: Path) -> Path:
     tables = folder / "operator"
     tables.mkdir(parents=True)
     sentiment, prices = write_small_market(tables)
-    records = folder / "home" / "api" / "datasets"
-    records.mkdir(parents=True)
-    (records / "small.json").write_text(json.dumps({"sentiment": str(sentiment), "prices": str(prices)}))
+    register(folder / "home", "small", sentiment, prices)
     return folder / "home"
+
+
+def register(home: Path, name: str, sentiment: Path, prices: Path) -> None:
+    """Register two tables as the operator of a state folder does."""
+    records = home / "api" / "datasets"
+    records.mkdir(parents=True, exist_ok=True)
+    (records / f"{name}.json").write_text(json.dumps({"sentiment": str(sentiment), "prices": str(prices)}))
