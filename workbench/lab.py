@@ -26,6 +26,7 @@ import psutil  # type: ignore[import-untyped]  # comes with ipykernel
 from workbench import progress
 from workbench.cluster import shared
 from workbench.cluster.address import VARIABLE as ADDRESS
+from workbench.cluster.keeper import AGAIN
 from workbench.errors import ConfigError, UnavailableError
 from workbench.execution import ACCOUNT_VARIABLE
 from workbench.lab_folder import Working, working_folder
@@ -37,10 +38,11 @@ TOKEN = "JUPYTER_TOKEN"
 # The current folder stays out of the way of imports, as it does for a kernel.
 _PATH = "import sys; sys.path[:] = filter(None, sys.path); "
 _SERVER = _PATH + "from workbench.lab_server import serve; serve()"
-_KEEPER = _PATH + "from workbench.cluster.keeper import keep; keep(sys.argv[1])"
+_KEEPER = _PATH + "from workbench.cluster.keeper import keep; keep(*sys.argv[1:])"
 # A socket's path has room for 107 bytes, of which the name of a kernel's takes 50.
 _LONGEST_RUNTIME = 56
 _PAGE = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+_ATTEMPTS = 2
 _POLL_SECONDS = 0.2
 _START_SECONDS = 120.0
 _END_SECONDS = 10.0
@@ -91,9 +93,12 @@ def run_lab(settings: LabSettings) -> None:
             processes.append(server)
             _wait_for(server, settings)
             _announce(settings, working, token, bool(told))
-            if told:  # not before: a Ray that starts takes all processors for half a minute
-                processes.append(_start(_KEEPER, [str(published)], environment))
-            _watch(server, *processes[1:], published=published)
+            # No Ray before that: one that starts takes all processors for half a minute.
+            for attempts_left in range(_ATTEMPTS - 1, -1, -1) if told else ():
+                processes.append(_start(_KEEPER, [str(published), str(attempts_left)], environment))
+                if not _watch(server, processes[-1], published):
+                    break
+            server.wait()
         except KeyboardInterrupt:  # how a Lab is ended
             _say("ending")
         finally:
@@ -185,15 +190,16 @@ def _announce(settings: LabSettings, working: Working, token: str, starts_ray: b
     )
 
 
-def _watch(server: subprocess.Popen[bytes], keeper: subprocess.Popen[bytes] | None = None, *, published: Path) -> None:
-    """Return when Lab has ended by itself; a Ray that ends without a word is given one."""
-    while server.poll() is None:
-        if keeper is not None and keeper.poll() is not None:
-            if json.loads(published.read_bytes())["state"] != shared.FAILED:
-                reason = f"the process that kept it ended with code {keeper.returncode}"
-                shared.publish(published, shared.SharedRay(shared.FAILED, os.getpid(), reason=reason))
-            keeper = None
+def _watch(server: subprocess.Popen[bytes], keeper: subprocess.Popen[bytes], published: Path) -> bool:
+    """Wait until Lab or the keeper of its Ray has ended; return whether another start of Ray is worth an attempt."""
+    while server.poll() is None and keeper.poll() is None:
         time.sleep(_POLL_SECONDS)
+    if keeper.returncode == AGAIN:
+        return True
+    if server.poll() is None and json.loads(published.read_bytes())["state"] != shared.FAILED:
+        reason = f"the process that kept it ended with code {keeper.returncode}"
+        shared.publish(published, shared.SharedRay(shared.FAILED, os.getpid(), reason=reason))
+    return False
 
 
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:

@@ -19,6 +19,7 @@ class LabKernel:
         until(lambda: connection.is_file() and connection.stat().st_size, 30)
         self.client = BlockingKernelClient(connection_file=str(connection))
         self.client.load_connection_file()
+        lab.clients.callback(self._hang_up)
         self.client.start_channels(hb=False)  # on a busy machine a heart that beats late is taken for dead
         self.client.wait_for_ready(timeout=60)
 
@@ -40,6 +41,9 @@ class LabKernel:
         [found] = [child for child in self.lab.family() if any(self.id in word for word in child.cmdline())]
         return found
 
-    def end(self) -> None:
+    def _hang_up(self) -> None:
         self.client.stop_channels()
+        self.client.context.destroy(linger=0)  # else a test that failed would wait for it for ever
+
+    def end(self) -> None:
         self.lab.delete(f"/api/kernels/{self.id}")

@@ -39,6 +39,9 @@ def lab_environment(home: Path) -> dict[str, str]:
 class RunningLab:
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)
+    clients: contextlib.ExitStack = field(
+        default_factory=contextlib.ExitStack
+    )  # of kernels: closed before the Lab ends
 
     @property
     def url(self) -> str:
@@ -72,6 +75,7 @@ class RunningLab:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        self.clients.close()
         self.process.send_signal(how)
         return self.process.wait(30)
 
@@ -96,6 +100,7 @@ def running_lab(home: Path, folder: Path, *options: str) -> Iterator[RunningLab]
         assert lab.url, lab.lines
         yield lab
     finally:
+        lab.clients.close()
         if process.poll() is None:
             process.terminate()
             process.wait(30)

@@ -118,7 +118,6 @@ def test_nothing_is_left_when_it_ends(home: Path, tmp_path: Path, how: signal.Si
         processes = [process.pid for process in lab.family()]
         assert len(processes) >= 3  # Lab, the kernel, and what it started
         scratch = kernel.runtime.parent
-        kernel.client.stop_channels()
         assert lab.end(how) == code
     if how is signal.SIGKILL:  # nobody is there to end what a kernel has started; the others follow by themselves
         processes = [pid for pid in processes if pid != child_of(processes)]

@@ -33,7 +33,7 @@ def test_kernels_find_the_labs_ray_up_and_nothing_is_left_of_it(tmp_path: Path):
         # "auto" does not wait for a Ray that starts; "ray" waits for that one and starts no other.
         assert first.run(AUTO, 10) == "local | the Ray of this Lab is not up: it is starting"
         printed = first.run(NAMED)
-        assert len(printed.split()) == 2, printed
+        assert len(printed.split()) == 2, (printed, lab.lines)
         name, address = printed.split()
         found = json.loads(published.read_text())
         assert (name, found["state"], found["address"]) == ("ray", UP, address)
@@ -60,7 +60,6 @@ def test_kernels_find_the_labs_ray_up_and_nothing_is_left_of_it(tmp_path: Path):
         assert said.startswith("ERROR UnavailableError: the Ray of this Lab cannot be used: ") and "\n" not in said
 
         processes = [process.pid for process in lab.family()]
-        second.client.stop_channels()
         lab.end(signal.SIGTERM)
     until(lambda: not any(alive(pid) for pid in processes), 20)
 

@@ -20,8 +20,12 @@ from workbench.parent import end_with_parent
 _CHECK_SECONDS, _LOST_CHECKS = 2.0, 3
 
 
-def keep(file: str) -> None:
-    """Start a Ray and keep it until SIGTERM, until the parent is gone, or until Ray is."""
+AGAIN = 75
+"""Exit code of a first attempt that did not come to a Ray: on a busy machine the next one may."""
+
+
+def keep(file: str, attempts_left: str) -> None:
+    """Start a Ray and keep it until SIGTERM, until the parent is gone, or until Ray is; only the last attempt tells of a failure."""
     path, lab = Path(file), os.getppid()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     end_with_parent()
@@ -35,6 +39,8 @@ def keep(file: str) -> None:
             _wait_while_alive(address)
             publish(path, SharedRay(FAILED, lab, reason=f"it no longer answers at {address}"))
     except WorkbenchError as error:
+        if int(attempts_left):
+            sys.exit(AGAIN)
         publish(path, SharedRay(FAILED, lab, reason=str(error)))
 
 
