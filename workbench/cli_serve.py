@@ -5,6 +5,7 @@ Enters: where to listen. Leaves: a server that runs until it is stopped; its log
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -45,11 +46,13 @@ def serve(
     from workbench.api.serve import serve_locally, serve_on_ray
     from workbench.api.settings import Settings
 
-    job_engine = "auto" if engine == "ray" else None
+    # Jobs outlive this process. A Ray that is started for it does not, and would have the same processors.
+    job_engine = "auto" if engine == "ray" and os.environ.get("RAY_ADDRESS") else "local"
     settings = Settings.from_environment(
         host=host, port=port, replicas=replicas, engine=_ENGINES[engine], job_engine=job_engine
     )
-    where = f"serving http://{settings.host}:{settings.port} ({settings.engine}"
+    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    where = f"serving http://{shown}:{settings.port} ({settings.engine}"
     if engine == "local":
         _say(f"{where}); Ctrl-C stops it")
         serve_locally(settings)

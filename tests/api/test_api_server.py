@@ -23,7 +23,7 @@ from small_home import make_home
 from workbench.api.job_files import JobFolder
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK = {"WORKBENCH_API_HEADER_SECONDS": "1", "WORKBENCH_API_BODY_SECONDS": "1"}
+QUICK = {"WORKBENCH_API_HEADER_SECONDS": "2", "WORKBENCH_API_BODY_SECONDS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +83,28 @@ def test_a_head_that_drips_is_cut_off(served: Served):
     assert httpx.get(f"{served.url}/health", timeout=5).status_code == 200
 
 
+def test_a_head_without_end_is_refused(served: Served):
+    with served.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n") as line:
+        with contextlib.suppress(ConnectionError):
+            for _ in range(200):
+                line.sendall(b"X-Filler: " + b"a" * 1000 + b"\r\n")
+        assert until_closed(line)[:12] in (b"HTTP/1.1 431", b"")  # cut off, whether its words arrive or not
+    assert httpx.get(f"{served.url}/health", timeout=5).status_code == 200
+
+
+def test_a_client_that_leaves_in_the_middle_is_no_fault_of_the_server(served: Served):
+    head = b"POST /portfolio/analyze HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: left-early\r\n"
+    served.raw(head + b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{").close()
+    until(lambda: "left-early" in served.log.read_text(), 5.0)
+    entry = next(json.loads(line) for line in served.log.read_text().splitlines() if "left-early" in line)
+    assert (entry["level"], entry["status"]) == ("info", 499)
+    assert "Traceback" not in served.log.read_text()
+
+
 def test_a_connection_is_used_again_after_it_was_idle(served: Served):
     with httpx.Client(base_url=served.url) as client:
         assert client.get("/").status_code == 200
-        time.sleep(1.5)  # longer than a head may take
+        time.sleep(2.5)  # longer than a head may take
         assert client.get("/").status_code == 200
         before = served.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert before.recv(4096).startswith(b"HTTP/1.1 200")

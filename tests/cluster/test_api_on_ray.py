@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from served import Served, serving, until_closed
 from small_home import make_home, register
 
 from workbench import StudyConfig, cli, load_market, run_study
+from workbench.api.job_files import JobFolder
 from workbench.market.tables import Market
 
 LIMITS = {"WORKBENCH_API_HEADER_SECONDS": "1", "WORKBENCH_API_BODY_SECONDS": "1"}
@@ -112,7 +114,7 @@ def test_rude_clients_are_refused_in_time(served: Served):
     with served.raw(head % 10_000_000_000) as line:
         assert until_closed(line).startswith(b"HTTP/1.1 413 ")
     with contextlib.ExitStack() as stack:
-        drips = [stack.enter_context(served.raw(head % 1000 + b"{")) for _ in range(20)]
+        drips = [stack.enter_context(served.raw(head % 1000 + b"{")) for _ in range(300)]  # more than replicas take
         heads = [stack.enter_context(served.raw(b"GET / HTTP/1.1\r\nHost: loc")) for _ in range(20)]
         assert httpx.get(f"{served.url}/health", timeout=5).status_code == 200
         assert all(until_closed(line).startswith(b"HTTP/1.1 408 ") for line in drips)
@@ -125,6 +127,33 @@ def test_rude_clients_are_refused_in_time(served: Served):
         assert answer.status_code == 422, answer.text
     odd = httpx.get(served.url, headers={"X-Request-Id": "not one of ours!"})
     assert len(odd.headers.get_list("X-Request-Id")) == 1 and "!" not in odd.headers["X-Request-Id"]
+
+
+def test_a_head_without_end_is_refused(served: Served):
+    with served.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n") as line:
+        with contextlib.suppress(ConnectionError):
+            for _ in range(200):
+                line.sendall(b"X-Filler: " + b"a" * 1000 + b"\r\n")
+        assert until_closed(line)[:12] in (b"HTTP/1.1 431", b"")  # cut off, whether its words arrive or not
+    assert httpx.get(f"{served.url}/health", timeout=5).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"x-request-id", b"x-request-timeout-seconds", b"x-request-disconnect-disabled", b"serve_multiplexed_model_id"],
+)
+@pytest.mark.parametrize("value", [b"\xff\xfe", b"0.000001", b"-1", b"?1"])
+def test_no_header_gives_ray_orders(served: Served, name: bytes, value: bytes):
+    with served.raw(
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s: %s\r\n\r\n" % (name, value)
+    ) as line:
+        assert until_closed(line).startswith(b"HTTP/1.1 200 ")
+
+
+def test_serves_own_pages_are_not_shown(served: Served):
+    assert httpx.get(f"{served.url}/-/routes").status_code == 404
+    assert httpx.get(f"{served.url}/-/healthz").status_code == 200
+    assert httpx.get(f"{served.url}/-/routes").headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_the_log_of_the_replicas_is_this_process_stderr(served: Served):
@@ -221,6 +250,35 @@ def test_jobs_use_the_ray_that_serves(served: Served):
     assert finished(served, job, 240.0)["status"] == "done"
     report = httpx.get(f"{served.url}/jobs/{job}/result", timeout=30).json()
     assert report["report"]["execution"]["engine"] == "ray"
+
+
+def test_a_stopped_server_answers_what_it_began_and_its_jobs_run_on(address: str, served: Served, tmp_path: Path):
+    body = {"dataset": "small", "grid": "top_n=1..4;weighting=min_variance,hrp;lookback_days=20..60"}
+    job = httpx.post(f"{served.url}/sweeps", json=body, timeout=60).json()["id"]
+    folder = JobFolder(served.home / "jobs" / job)
+    until(lambda: "pid" in (folder.read() or {}), 60.0)
+    table = b"date,symbol,price\n" + b"2022-01-03,AAA,1\n" * 200_000
+
+    def slowly() -> Iterator[bytes]:
+        for start in range(0, len(table), len(table) // 20):
+            yield table[start : start + len(table) // 20]
+            time.sleep(0.15)
+
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(
+            httpx.post,
+            f"{served.url}/datasets?name=slow&kind=prices",
+            content=slowly(),
+            headers={"Content-Type": "text/csv"},
+            timeout=60,
+        )
+        time.sleep(1.0)
+        served.process.send_signal(signal.SIGTERM)
+        assert asked.result().status_code == 422  # read to its end: no benchmark in it
+    assert served.process.wait(60) == 128 + signal.SIGTERM
+    assert folder.is_alive()
+    served.start()
+    assert finished(served, job)["status"] == "done"
 
 
 def test_a_second_server_and_a_taken_port_are_refused_in_one_line(served: Served, address: str, tmp_path: Path):

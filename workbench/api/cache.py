@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import diskcache  # type: ignore[import-untyped]
+import filelock
 
 from workbench import __version__
 from workbench.api.answers import FORM
@@ -57,14 +58,19 @@ class ResultCache:
     def __init__(self, folder: Path, size: int) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.size = size
+        with filelock.FileLock(folder.with_name(f"{folder.name}.lock")):  # two replicas start at the same moment
+            self._cache = self._opened(folder, size)
+
+    @staticmethod
+    def _opened(folder: Path, size: int) -> Any:
         try:
-            self._cache = _open(folder, size)
+            return _open(folder, size)
         except (sqlite3.OperationalError, diskcache.Timeout, OSError) as error:  # locked, full: it may be in use
             raise UnavailableError(f"the cache in {show(folder, 200)} cannot be opened: {error}") from None
         except sqlite3.DatabaseError as error:  # damaged: all that it held can be computed again
             _LOG.warning("the cache is made anew: %s", error)
             shutil.rmtree(folder)
-            self._cache = _open(folder, size)
+            return _open(folder, size)
 
     def get(self, key: str) -> bytes | None:
         """Return the answer of a key, None where there is none."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,7 +30,8 @@ from workbench.api.settings import Settings, is_loopback
 OPEN_PATHS = ("/health",)  # for load balancers and containers; it says nothing of the data
 UPLOAD_PATH = "/datasets"
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LEFT = 499  # what the log calls a request whose client left before it was whole
 _LOG = logging.getLogger("workbench.api")
 _CLOSE = {"Connection": "close"}  # what is left of the body is not read
 
@@ -73,7 +75,7 @@ class Gate:
             return
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        visit = _Visit(given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8))
+        visit = _Visit(given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8))
         sending = self._sending(visit, send)
         try:
             self._admit(scope, headers, visit)
@@ -81,6 +83,8 @@ class Gate:
         except Refusal as refusal:
             answer = JSONResponse({"detail": refusal.detail}, refusal.status_code, refusal.headers)
             await answer(scope, receive, sending)
+        except ClientDisconnect:
+            visit.status = visit.status or _LEFT
         except Exception:
             _LOG.exception("unexpected", extra={"fields": {"request_id": visit.id, "path": scope["path"]}})
             if visit.status:

@@ -1,29 +1,51 @@
-"""Where connections are accepted: a time limit for the head of a request, so that a client that sends it by the byte is cut off.
+"""Where connections are accepted: limits of time and size for the head of a request, which uvicorn does not have.
 
-Enters: seconds. Leaves: uvicorn's protocol with the limit, for a server of our own, or put in the place of uvicorn's in the process in
+Enters: seconds. Leaves: uvicorn's protocol with the limits, for a server of our own, or put in the place of uvicorn's in the process in
 which Ray Serve accepts connections.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from typing import Any
 
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HOOK = "workbench.api.patience:install"
 """What Ray Serve has to call where it accepts connections."""
-VARIABLE = "WORKBENCH_API_HEADER_SECONDS"
+VARIABLE = "WORKBENCH_SERVE_LIMITS"
+"""Holds the limits there, as a JSON object: header_seconds, and what `Threshold` takes."""
+
+HEAD_BYTES = 64 << 10
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-type: application/json\r\n"
+    b'content-length: 52\r\n\r\n{"detail": "the head must have at most 65536 bytes"}'
+)
 
 
 def protocol_with_patience(seconds: float) -> type[HttpToolsProtocol]:
-    """Return uvicorn's protocol with the limit."""
+    """Return uvicorn's protocol with the limits."""
 
     class PatientProtocol(HttpToolsProtocol):
         _waiting: asyncio.TimerHandle | None = None
+        _head_bytes = 0
+
+        def data_received(self, data: bytes) -> None:
+            if self._waiting is not None:  # a head is on its way
+                self._head_bytes += len(data)
+                # What comes at once with the end of a head may be its body; one that has not ended by then never will in time.
+                if self._head_bytes > HEAD_BYTES:
+                    super().data_received(data[: len(data) - (self._head_bytes - HEAD_BYTES)])
+                    if self._waiting is not None:
+                        self._done()
+                        self.transport.write(_TOO_LARGE)
+                        self.transport.close()
+                        return
+                    data = data[len(data) - (self._head_bytes - HEAD_BYTES) :]
+            super().data_received(data)
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -46,6 +68,7 @@ def protocol_with_patience(seconds: float) -> type[HttpToolsProtocol]:
             self._waiting = self.loop.call_later(seconds, self.transport.close)
 
         def _done(self) -> None:
+            self._head_bytes = 0
             if self._waiting is not None:
                 self._waiting.cancel()
                 self._waiting = None
@@ -54,26 +77,11 @@ def protocol_with_patience(seconds: float) -> type[HttpToolsProtocol]:
 
 
 def install() -> list[Middleware]:
-    """Let every server of this process have the limit; return middleware for what Ray Serve adds to answers."""
+    """Let every server of this process have the limits; return what Ray Serve is to put before itself."""
     from uvicorn.protocols.http import auto
 
-    auto.AutoHTTPProtocol = protocol_with_patience(float(os.environ.get(VARIABLE, "10")))
-    return [Middleware(OneRequestId)]
+    from workbench.api.threshold import Threshold
 
-
-class OneRequestId:
-    """Lets an answer have one `X-Request-Id`, the application's: Ray Serve appends the one that the client gave, whatever it is."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                found = [item for item in message["headers"] if item[0].lower() == b"x-request-id"]
-                message["headers"] = [item for item in message["headers"] if item not in found[1:] or item is found[0]]
-            await send(message)
-
-        await self._app(scope, receive, sending)
+    limits = json.loads(os.environ[VARIABLE])
+    auto.AutoHTTPProtocol = protocol_with_patience(limits.pop("header_seconds"))
+    return [Middleware(Threshold, **limits)]

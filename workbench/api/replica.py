@@ -6,7 +6,7 @@ whether several processes count together, so nothing of that is imported before 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from workbench.api.settings import Settings
@@ -27,4 +27,7 @@ class Replica:
         from workbench.api.logs import log_to_pipe
 
         log_to_pipe()
-        return create_app(self.settings, cluster)
+        # Requests are spread evenly: each replica counts its share of what a key may ask.
+        share = self.settings.replicas
+        rate, burst = self.settings.rate_per_second / share, max(1, self.settings.rate_burst // share)
+        return create_app(replace(self.settings, rate_per_second=rate, rate_burst=burst), cluster)

@@ -5,6 +5,7 @@ Enters: settings. Leaves: a server that runs until it is told to stop, then answ
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,8 @@ def how_on_ray(settings: Settings, replace: bool = False) -> Serving:
     from workbench.cluster.deployment import Serving
     from workbench.cluster.serving import PROXY_HOOK
 
+    names = ("header_seconds", "body_seconds", "body_bytes", "retry_after_seconds")
+    limits = {name: getattr(settings, name) for name in names}
     return Serving(
         host=settings.host,
         port=settings.port,
@@ -83,6 +86,6 @@ def how_on_ray(settings: Settings, replace: bool = False) -> Serving:
         retry_after_seconds=settings.retry_after_seconds,
         request_seconds=settings.upload_seconds + settings.check_seconds + settings.study_seconds,
         stop_seconds=settings.stop_seconds,
-        proxy_variables={PROXY_HOOK: HOOK, VARIABLE: str(settings.header_seconds)},
+        proxy_variables={PROXY_HOOK: HOOK, VARIABLE: json.dumps(limits)},
         replace=replace,
     )

@@ -52,7 +52,7 @@ class Settings:
 
     rate_per_second: float = 200.0  # per key, or per client where there is none; 0: no limit
     rate_burst: int = 400
-    replicas: int = 2  # server processes, with Ray Serve; the limits below are each one's
+    replicas: int = 2  # server processes, with Ray Serve; threads, queue and markets are each one's
     threads: int = 2  # studies computed at a time
     queue: int = 64  # requests that wait for a thread
     markets: int = 8  # kept in memory

@@ -101,6 +101,6 @@ async def clear_cache(request: Request) -> Cleared:
     responses={200: {"description": "Prometheus' text form", "content": {"text/plain": {}}}, **documented()},
 )
 async def metrics(request: Request) -> Response:
-    """Return the counters of this server process."""
+    """Return what was counted by all server processes; gauges are those of the one that answers."""
     text = await asyncio.to_thread(server_of(request).metrics.text)
     return Response(text, headers={"Content-Type": CONTENT_TYPE})

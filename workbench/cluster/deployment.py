@@ -23,6 +23,7 @@ from workbench.cluster.surroundings import METRICS_VARIABLE, adopt, surroundings
 
 NAME = "workbench"
 QUIET = LoggingConfig(log_level="ERROR", enable_access_log=False)
+_KILLS_CHILDREN = "RAY_kill_child_processes_on_worker_exit"
 HEAD = "node:__internal_head__"
 """The resource that the head of a cluster has, and no other node."""
 
@@ -128,7 +129,8 @@ def deployment(
         ray_actor_options={
             "num_cpus": 0,
             "resources": {node: 0.001},
-            **({"runtime_env": worker_environment()} if worker_environment() else {}),
+            # Jobs are processes of their own, which live on when a replica ends in good order.
+            "runtime_env": {**(worker_environment() or {}), "env_vars": {_KILLS_CHILDREN: "0"}},
         },
     )(serve.ingress(build)())
     return made.bind()

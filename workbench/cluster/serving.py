@@ -33,6 +33,7 @@ PROXY_HOOK = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 """Names, in the process that accepts connections, a function that is called before it does, and returns middleware."""
 
 _CHECK_SECONDS, _LOST_CHECKS = 5.0, 3
+_LETTING_GO_SECONDS = 20.0
 _LONGEST_REASON = 300
 
 
@@ -57,14 +58,17 @@ def serving(make_app: Callable[[ServedCluster], Any], how: Serving) -> Iterator[
     ConfigError, UnavailableError
         Ray cannot be used, it serves something else already, the port is taken, or the application cannot be made.
     """
-    _check_port(how.host, how.port)
+    if not how.replace:
+        _check_port(how.host, how.port)
     with running(), tempfile.TemporaryDirectory(prefix="workbench-serve-", ignore_cleanup_errors=True) as folder:
-        _check_free(how.replace)
+        _check_free(how)
         with _shown(Path(folder) / "log"):
             try:
                 _deploy(make_app, how, Path(folder))
                 yield cluster_address()
             finally:
+                with contextlib.suppress(ray.exceptions.RayError, RuntimeError):  # the Ray may be gone
+                    serve.delete(NAME)  # replicas answer what they have begun, while there is still a way to the client
                 serve.shutdown()
 
 
@@ -96,16 +100,30 @@ def _check_port(host: str, port: int) -> None:
             ) from None
 
 
-def _check_free(replace: bool) -> None:
+def _check_free(how: Serving) -> None:
     found = serve.status()
-    if replace and set(found.applications) <= {NAME}:
+    if how.replace and set(found.applications) <= {NAME}:
         serve.shutdown()
+        _wait_for_port(how)
         return
     if found.proxies or found.applications:
         raise UnavailableError(
             f"the Ray at {cluster_address()} serves {', '.join(sorted(found.applications)) or 'something'} already, and there is "
-            "one Serve to a cluster; use that one, end it with `serve shutdown` or --replace, or serve with --engine local"
+            "one Serve to a cluster; use that one, end it with --replace, or serve with --engine local"
         )
+
+
+def _wait_for_port(how: Serving) -> None:
+    """Wait until those who served before have let go of the port."""
+    until = time.monotonic() + _LETTING_GO_SECONDS
+    while True:
+        try:
+            _check_port(how.host, how.port)
+            return
+        except UnavailableError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
 
 
 def _deploy(make_app: Callable[[ServedCluster], Any], how: Serving, folder: Path) -> None:
@@ -156,6 +174,10 @@ def _shown(path: Path) -> Iterator[None]:
         yield
     finally:
         time.sleep(0.1)  # what the last replica wrote
-        os.write(pipe, b"\0")
-        thread.join(5.0)
-        os.close(pipe)
+        os.set_blocking(pipe, False)
+        with contextlib.suppress(
+            BlockingIOError
+        ):  # full, since nobody reads the log: its thread ends with this process
+            os.write(pipe, b"\0")
+            thread.join(5.0)
+            os.close(pipe)
