@@ -95,6 +95,7 @@ def _sends_token() -> bool:
 
 def _token() -> tuple[tuple[str, str], ...]:
     """Return the header that Ray would send."""
+    import ray  # noqa: F401  # first, as a whole: another thread may be at it, and two that import parts of it get half a module
     from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # there is no public way to it
     from ray.exceptions import AuthenticationError
 

@@ -184,6 +184,7 @@ def _joined(given_up: threading.Event) -> str:
     """Return the address of this Lab's Ray when it is up, with its token where Ray finds it."""
     of_lab = shared.wait_until_up(given_up)
     os.environ.update(of_lab.authentication)
+    import ray  # noqa: F401  # first, as a whole: another thread may be at it, and two that import parts of it get half a module
     from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # there is no public way to them
 
     # Ray may have been imported before, and reads mode and token once.
