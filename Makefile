@@ -43,7 +43,7 @@ lint: venv ## check style, format and types
 notebooks: venv ## run the committed notebooks and store their outputs
 	@"$(VENV)/bin/python" .ci/notebooks.py
 
-lock: ## resolve requirements.lock, requirements-transformers.lock and environment.yml anew
+lock: ## resolve requirements.lock and requirements-transformers.lock anew
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	"$(PYTHON)" -m venv "$$folder/venv"; \
 	"$$folder/venv/bin/python" -m pip install --disable-pip-version-check -q uv==$(UV_VERSION); \
@@ -56,7 +56,6 @@ lock: ## resolve requirements.lock, requirements-transformers.lock and environme
 	"$(PYTHON)" -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 		print(*project["optional-dependencies"]["transformers"], sep="\n")' | \
 		compile --constraint requirements.lock -o requirements-transformers.lock -; \
-	"$$folder/venv/bin/python" .ci/environment.py; \
 	for lock in requirements.lock requirements-transformers.lock; do \
 		echo "workbench: $$(grep -c '^[A-Za-z0-9._-]*==' $$lock) packages in $$lock"; \
 	done
