@@ -28,6 +28,7 @@ LAYERS = [
     "config",
     "progress",
     "parent",
+    "listening",
     "address",  # of an API, ...
     "client",  # ... and who speaks with it
     "workers",  # processes of this machine, ...

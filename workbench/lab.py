@@ -30,6 +30,7 @@ from workbench.cluster.keeper import AGAIN
 from workbench.errors import ConfigError, UnavailableError
 from workbench.execution import ACCOUNT_VARIABLE
 from workbench.lab_folder import Working, working_folder
+from workbench.listening import check_port
 from workbench.report.jupyter import KERNEL_CODE, kernel_environment
 from workbench.report.parameters import NOTEBOOKS
 
@@ -78,7 +79,9 @@ def run_lab(settings: LabSettings) -> None:
     UnavailableError
         The port is taken, the notebooks cannot be copied, or Lab does not start.
     """
-    _check_port(settings.host, settings.port)
+    if not 1 <= settings.port <= 65535:
+        raise ConfigError(f"port must be between 1 and 65535, got {settings.port}")
+    check_port(settings.host, settings.port)
     working = working_folder(settings.folder, NOTEBOOKS, packed=NOTEBOOKS.name == "_notebooks")
     token = os.environ.get(TOKEN) or secrets.token_hex(24)
     with _scratch() as scratch:
@@ -233,21 +236,6 @@ def _family(pid: int) -> list[psutil.Process]:
 def _close(pipe: IO[bytes] | None) -> None:
     if pipe is not None:
         pipe.close()
-
-
-def _check_port(host: str, port: int) -> None:
-    if not 1 <= port <= 65535:
-        raise ConfigError(f"port must be between 1 and 65535, got {port}")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise UnavailableError(
-                f"port {port} of {host} cannot be listened on: {why}; choose another with --port"
-            ) from None
 
 
 def _say(text: str) -> None:

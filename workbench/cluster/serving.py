@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import socket
 import sys
 import tempfile
 import threading
@@ -28,6 +27,7 @@ from workbench.cluster.nodes import cluster_address
 from workbench.cluster.session import running
 from workbench.cluster.surroundings import LOG_VARIABLE, METRICS_VARIABLE
 from workbench.errors import UnavailableError
+from workbench.listening import check_port
 
 PROXY_HOOK = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 """Names, in the process that accepts connections, a function that is called before it does, and returns middleware."""
@@ -59,7 +59,7 @@ def serving(make_app: Callable[[ServedCluster], Any], how: Serving) -> Iterator[
         Ray cannot be used, it serves something else already, the port is taken, or the application cannot be made.
     """
     if not how.replace:
-        _check_port(how.host, how.port)
+        check_port(how.host, how.port)
     with running(), tempfile.TemporaryDirectory(prefix="workbench-serve-", ignore_cleanup_errors=True) as folder:
         _check_free(how)
         with _shown(Path(folder) / "log"):
@@ -87,19 +87,6 @@ def wait_while_alive(stop: threading.Event | None = None) -> None:
             raise UnavailableError(f"the Ray at {address} answers no more; start it, then serve again")
 
 
-def _check_port(host: str, port: int) -> None:
-    """Say that a port is taken before Ray takes half a minute to find it out."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise UnavailableError(
-                f"port {port} of {host} cannot be listened on: {error.strerror}; choose another with --port"
-            ) from None
-
-
 def _check_free(how: Serving) -> None:
     found = serve.status()
     if how.replace and set(found.applications) <= {NAME}:
@@ -118,7 +105,7 @@ def _wait_for_port(how: Serving) -> None:
     until = time.monotonic() + _LETTING_GO_SECONDS
     while True:
         try:
-            _check_port(how.host, how.port)
+            check_port(how.host, how.port)
             return
         except UnavailableError:
             if time.monotonic() > until:
