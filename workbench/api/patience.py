@@ -35,16 +35,18 @@ def protocol_with_patience(seconds: float) -> type[HttpToolsProtocol]:
 
         def data_received(self, data: bytes) -> None:
             if self._waiting is not None:  # a head is on its way
+                left = HEAD_BYTES - self._head_bytes
                 self._head_bytes += len(data)
                 # What comes at once with the end of a head may be its body; one that has not ended by then never will in time.
-                if self._head_bytes > HEAD_BYTES:
-                    super().data_received(data[: len(data) - (self._head_bytes - HEAD_BYTES)])
+                if len(data) > left:
+                    super().data_received(data[:left])
                     if self._waiting is not None:
                         self._done()
                         self.transport.write(_TOO_LARGE)
                         self.transport.close()
+                    if self.transport.is_closing():
                         return
-                    data = data[len(data) - (self._head_bytes - HEAD_BYTES) :]
+                    data = data[left:]
             super().data_received(data)
 
         def connection_made(self, transport: Any) -> None:
