@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,10 @@ REAL_FILES = ("sentiment_data.csv", "prices.csv.gz")
 # No deadline: the first example of a test pays for imports. The rest is hypothesis' own profile (derandomized in CI).
 settings.register_profile("workbench", deadline=None, print_blob=True)
 settings.load_profile("workbench")
+
+# Where a script starts the suite in its background, Ctrl-C is ignored, by everything that tests start too; some send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def real_data_folder() -> Path:
