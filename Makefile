@@ -4,7 +4,7 @@
 VENV ?= .venv
 OUT ?= reports
 PYTHON ?= python3
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n 2
 LOCK_ARGS ?=
 EXTRAS ?=
 UV_VERSION := 0.13.9
@@ -22,7 +22,7 @@ export NUMBA_CACHE_DIR := $(abspath $(VENV))/.cache/numba
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo 'Settings: VENV=$(VENV) (virtual environment)  OUT=$(OUT) (reports)  PYTHON=$(PYTHON)'
-	@echo '          PYTEST_ARGS="-n 2"  LOCK_ARGS=--upgrade  EXTRAS=transformers (for venv)'
+	@echo '          PYTEST_ARGS="$(PYTEST_ARGS)"  LOCK_ARGS=--upgrade  EXTRAS=transformers (for venv)'
 
 venv: ## make or refresh the virtual environment
 	@sh .ci/venv "$(VENV)" "$(PYTHON)" "$(EXTRAS)"
