@@ -1,8 +1,9 @@
-"""A real server: `workbench serve` as a process of its own, on a free port, with a state folder of its own."""
+"""A real server: `workbench serve` as a process of its own, on a free port, with a state folder of its own; and rude clients of it."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 from processes import until
@@ -17,6 +19,8 @@ from processes import until
 from workbench.api.job_files import JobFolder, job_folders
 
 ROOT = Path(__file__).resolve().parent.parent
+ANALYZE = b"POST /portfolio/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+"""The head of a request for a study, but for the length that it claims."""
 
 
 def free_port() -> int:
@@ -71,7 +75,7 @@ class Served:
                 stderr=stderr,
             )
 
-    def wait_for_answer(self, seconds: float = 120.0) -> None:
+    def wait_for_answer(self, seconds: float = 300.0) -> None:
         """Wait until it answers; fail where it ends instead."""
         until(self._answers, seconds)
 
@@ -80,6 +84,32 @@ class Served:
         line = socket.create_connection(("127.0.0.1", self.port), timeout=20)
         line.sendall(data)
         return line
+
+    def answer_to(self, data: bytes) -> bytes:
+        """Return what comes back for some bytes until the server closes the connection."""
+        with self.raw(data) as line:
+            return until_closed(line)
+
+    @contextlib.contextmanager
+    def many(self, data: bytes, count: int) -> Iterator[list[socket.socket]]:
+        """Have connections on each of which the same bytes were sent."""
+        with contextlib.ExitStack() as stack:
+            yield [stack.enter_context(self.raw(data)) for _ in range(count)]
+
+    def answer_to_a_head_without_end(self) -> bytes:
+        """Return what comes back for a head of 200 kB that goes on; nothing where the server cuts it off first."""
+        with self.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n") as line:
+            with contextlib.suppress(ConnectionError):
+                for _ in range(200):
+                    line.sendall(b"X-Filler: " + b"a" * 1000 + b"\r\n")
+            return until_closed(line)
+
+    def entry(self, request: str) -> dict[str, Any]:
+        """Return the log's entry of a request, by its id; wait until it is there."""
+        until(lambda: request in self.log.read_text(), 5.0)
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        found: dict[str, Any] = next(line for line in lines if line.get("request_id") == request)
+        return found
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()

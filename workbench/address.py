@@ -6,12 +6,12 @@ line that shows neither a key nor a password.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from workbench.errors import ConfigError
+from workbench.listening import is_loopback
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 URL, KEY, KEY_FILE = "WORKBENCH_URL", "WORKBENCH_API_KEY", "WORKBENCH_API_KEY_FILE"
@@ -75,11 +75,7 @@ def check_key(key: str) -> str:
 
 def is_own_machine(url: str) -> bool:
     """Tell whether an address is one of this machine, reached from nowhere else."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def one_line(text: object) -> str:

@@ -319,6 +319,7 @@ def run(arguments: Sequence[str]) -> int:
         chosen = next((argument for argument in arguments if argument in COMMANDS), "")
         command = typer.main.get_command(build((chosen,)))
         with command.make_context("workbench", list(arguments) or ["--help"]) as context:
+            _check_surroundings()
             command.invoke(context)
         sys.stdout.flush()
     except WorkbenchError as error:
@@ -341,6 +342,18 @@ def run(arguments: Sequence[str]) -> int:
         way = "this is a bug; run with WORKBENCH_DEBUG=1 for the traceback"
         return _complain(f"{type(error).__name__}: {error}; {way}", 3)
     return 0
+
+
+def _check_surroundings() -> None:
+    """Refuse a current folder that is gone, and give a user without a home what Docker gives one: `/`, for tools that insist on one."""
+    if not os.path.isabs(os.path.expanduser("~")):
+        os.environ["HOME"] = "/"
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise ConfigError(
+            "the current folder must exist, got one that was removed; change to another with cd"
+        ) from None
 
 
 def _close_stdout() -> None:

@@ -13,7 +13,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+import numpy as np
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from workbench.errors import ConfigError
 from workbench.registry import find_signal
@@ -25,18 +27,33 @@ Weighting = Literal[
 ]
 Missing = Literal["redistribute", "cash"]
 
+LARGEST = 2**53 - 1
+"""Of whole numbers: up to it they are the same in JSON, in floats and in a browser."""
+
+_LONGEST_VALUE = 80  # characters of a value in an error
+_LONGEST_NUMBER = 16  # digits of one, as many as LARGEST has
+
 
 def _symbols(value: Any) -> Any:
     """Accept a comma-separated text or any collection of symbols; order and repeats carry no meaning."""
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
     if isinstance(value, list | tuple | set | frozenset) and all(isinstance(item, str) for item in value):
+        if not all(item.isprintable() for item in value):
+            raise PydanticCustomError("symbols", "name symbols of printable text, as a table's are")
         return tuple(sorted(set(value)))
     return value
 
 
+def _unicode(text: str) -> str:
+    """Refuse a text that no file can hold: one with half a character, as a wrong decoding makes it."""
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise PydanticCustomError("unicode", "be valid Unicode")
+    return text
+
+
 class StudyConfig(BaseModel):
-    """The parameters of one study. METHOD.md says what each of them means.
+    """The parameters of one study. METHOD.md says what each of them means. A number of numpy's counts as Python's own.
 
     Raises
     ------
@@ -46,15 +63,17 @@ class StudyConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    signal: str = Field("engagement_ratio", description="name of the daily signal")
-    min_likes: int = Field(20, ge=-1, description="keep a row with more likes than this; -1 keeps all")
-    min_comments: int = Field(10, ge=-1, description="keep a row with more comments than this; -1 keeps all")
-    min_observations: int = Field(1, ge=1, description="rows a symbol needs in a period to be ranked")
+    signal: Annotated[str, AfterValidator(_unicode)] = Field("engagement_ratio", description="name of the daily signal")
+    min_likes: int = Field(20, ge=-1, le=LARGEST, description="keep a row with more likes than this; -1 keeps all")
+    min_comments: int = Field(
+        10, ge=-1, le=LARGEST, description="keep a row with more comments than this; -1 keeps all"
+    )
+    min_observations: int = Field(1, ge=1, le=LARGEST, description="rows a symbol needs in a period to be ranked")
     rebalance: Rebalance = Field("monthly", description="length of a rebalance period")
     exclude: Annotated[tuple[str, ...], BeforeValidator(_symbols)] = Field(
         (), description="symbols that leave the table before ranking"
     )
-    top_n: int = Field(5, ge=1, description="how many symbols are selected in a period")
+    top_n: int = Field(5, ge=1, le=LARGEST, description="how many symbols are selected in a period")
     execution_lag: int = Field(
         1, ge=0, le=252, description="trading days between the last one of the period and the trade; 0 looks ahead"
     )
@@ -69,7 +88,7 @@ class StudyConfig(BaseModel):
 
     def __init__(self, **knobs: Any) -> None:
         try:
-            super().__init__(**knobs)
+            super().__init__(**{name: plain(value) for name, value in knobs.items()})
         except ValidationError as error:
             raise ConfigError(describe_error(error, type(self).model_fields)) from None
 
@@ -109,10 +128,27 @@ class StudyConfig(BaseModel):
         return html_rows(caption, rows, ("Parameter", "Value", "Meaning"))
 
 
+def plain(value: Any) -> Any:
+    """Return a number of numpy's as Python's own, which JSON and a notebook can hold; any other value as it is."""
+    return value.item() if isinstance(value, np.generic | np.ndarray) and not value.ndim else value
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return "; did you mean X?" for the known name closest to `name`, or an empty text."""
     match = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f"; did you mean {match[0]}?" if match else ""
+
+
+def value_text(value: object) -> str:
+    """Return a value as an error shows it: in one line, cut where it is long."""
+    try:
+        text = repr(value)
+    except Exception:  # of a number with more digits than Python writes, or of an object of the user's own
+        return f"a value of type {type(value).__name__} that cannot be written"
+    if type(value) is int and len(digits := text.lstrip("-")) > _LONGEST_NUMBER:
+        return f"a {'negative ' if value < 0 else ''}number of {len(digits)} digits"
+    line = text if text.isprintable() else " ".join(text.split())
+    return line if len(line) <= _LONGEST_VALUE else line[: _LONGEST_VALUE - 3] + "..."
 
 
 _LISTED = "; workbench report --help lists them"
@@ -126,6 +162,7 @@ _RULES = {
     "bool_type": "be true or false",
     "bool_parsing": "be true or false",
     "string_type": "be text",
+    "string_unicode": "be valid Unicode",
     "tuple_type": "be a list of symbols",
 }
 
@@ -137,8 +174,10 @@ def describe_error(error: ValidationError, fields: Iterable[str]) -> str:
     context = first.get("ctx", {})
     kind, got = first["type"], first.get("input")
     if kind == "extra_forbidden":
-        return f"unknown parameter {field!r}{nearest(field, fields) or _LISTED}"
+        return f"unknown parameter {value_text(field)}{nearest(field, fields) or _LISTED}"
     match kind:
+        case "float_type" if type(got) is int:
+            rule = "be a number up to 1.8e308"
         case "greater_than_equal":
             rule = f"be at least {context['ge']}"
         case "greater_than":
@@ -150,8 +189,9 @@ def describe_error(error: ValidationError, fields: Iterable[str]) -> str:
         case "literal_error":
             rule = f"be one of {context['expected']}".replace("'", "").replace(" or ", ", ")
         case _:
-            rule = _RULES.get(kind, first["msg"][:1].lower() + first["msg"][1:])
-    return f"{field} must {rule}, got {got!r}"
+            said = first["msg"].removeprefix("Input should ")
+            rule = _RULES.get(kind, said[:1].lower() + said[1:])
+    return f"{field} must {rule}, got {value_text(got)}"
 
 
 def parse_value(name: str, text: str) -> Any:
@@ -164,18 +204,19 @@ def parse_value(name: str, text: str) -> Any:
     """
     fields = StudyConfig.model_fields
     if name not in fields:
-        raise ConfigError(f"unknown parameter {name!r}{nearest(name, fields) or _LISTED}")
+        raise ConfigError(f"unknown parameter {value_text(name)}{nearest(name, fields) or _LISTED}")
     kind = fields[name].annotation
     if kind is bool:
         known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if text.strip().lower() not in known:
-            raise ConfigError(f"{name} must be true or false, got {text!r}")
+            raise ConfigError(f"{name} must be true or false, got {value_text(text)}")
         return known[text.strip().lower()]
     if kind in (int, float):
         try:
             return kind(text)
         except ValueError:
-            raise ConfigError(f"{name} must be a {'whole ' if kind is int else ''}number, got {text!r}") from None
+            words = "a whole number" if kind is int else "a number"
+            raise ConfigError(f"{name} must be {words}, got {value_text(text)}") from None
     return text
 
 

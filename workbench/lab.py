@@ -30,8 +30,9 @@ from workbench.cluster.keeper import AGAIN
 from workbench.errors import ConfigError, UnavailableError
 from workbench.execution import ACCOUNT_VARIABLE
 from workbench.lab_folder import Working, working_folder
-from workbench.listening import check_port
-from workbench.report.jupyter import KERNEL_CODE, kernel_environment
+from workbench.listening import check_port, is_loopback
+from workbench.market.home import temporary
+from workbench.report.jupyter import KERNEL_CODE, home_is_writable, kernel_environment
 from workbench.report.parameters import NOTEBOOKS
 
 PORT = 8888
@@ -47,7 +48,6 @@ _ATTEMPTS = 2
 _POLL_SECONDS = 0.2
 _START_SECONDS = 120.0
 _END_SECONDS = 10.0
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # What a report's kernel must not have of its user, a Lab's must: profile, progress, the choice of a backend.
 _KEPT = ("IPYTHONDIR", "MPLBACKEND", progress.VARIABLE, ACCOUNT_VARIABLE)
 
@@ -111,7 +111,7 @@ def run_lab(settings: LabSettings) -> None:
 @contextlib.contextmanager
 def _scratch() -> Iterator[Path]:
     """Have a folder that only this user can read: sockets and files of the kernels, and Ray's token."""
-    with tempfile.TemporaryDirectory(prefix="workbench-lab-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="workbench-lab-", dir=temporary(), ignore_cleanup_errors=True) as name:
         scratch = Path(name)
         (scratch / "runtime").mkdir(mode=0o700)
         spec = scratch / "kernels" / "python3"
@@ -133,6 +133,8 @@ def _environment(scratch: Path) -> dict[str, str]:
     for name in _KEPT:
         environment.pop(name, None)
         environment |= {name: os.environ[name]} if name in os.environ else {}
+    if not home_is_writable():  # IPython would say so in every kernel
+        environment.setdefault("IPYTHONDIR", str(scratch / "ipython"))
     # Before the person's own folders: one kernel spec, of this interpreter; no question about news.
     for name in ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH"):
         environment[name] = os.pathsep.join([str(scratch), *filter(None, [environment.get(name)])])
@@ -181,7 +183,7 @@ def _announce(settings: LabSettings, working: Working, token: str, starts_ray: b
     everywhere = settings.host in ("0.0.0.0", "::", "")
     host = "127.0.0.1" if everywhere else settings.host
     host = f"[{host}]" if ":" in host else host
-    if settings.host not in _LOOPBACK:
+    if not is_loopback(settings.host):
         _say(
             f"listening beyond this machine, on {settings.host or 'every address'}: whoever has the token runs code as you, "
             "and without TLS in front the network can read it"

@@ -1,4 +1,4 @@
-"""The notebooks that a Lab opens: those of a checkout themselves, copies of those that an installed package carries.
+"""The notebooks that a Lab opens: those of a checkout themselves, copies where they are an installed package's or cannot be written.
 
 Enters: the folder that was asked for. Leaves: one with the notebooks in it. A file that the user has changed is never overwritten.
 """
@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from workbench.errors import ConfigError, UnavailableError
-from workbench.market.durable import sha256, write_file
+from workbench.errors import ConfigError
+from workbench.market.durable import sha256, why_not_writable, write_file
 from workbench.market.files import show
 
 # Which bytes were copied, so that a copy that nobody has touched can be told from the user's own work.
@@ -31,7 +31,7 @@ def working_folder(asked: Path | None, notebooks: Path, packed: bool) -> Working
     Parameters
     ----------
     asked
-        The user's choice; None for the checkout's own notebooks, or `./notebooks` where the package is installed.
+        The user's choice; None for the checkout's own notebooks, or `./notebooks` where there is none that can be written.
     notebooks
         Where the workbench's notebooks are.
     packed
@@ -40,23 +40,26 @@ def working_folder(asked: Path | None, notebooks: Path, packed: bool) -> Working
     Raises
     ------
     ConfigError
-        `asked` is no folder.
+        The folder is none, or it cannot be written.
     UnavailableError
-        A copy cannot be written.
+        The disk is full.
     """
-    if asked is None and not packed:
+    usable = not packed and why_not_writable(notebooks) is None
+    if usable and (asked is None or asked.expanduser().resolve() == notebooks.resolve()):
         return Working(notebooks)
     folder = (asked or Path("notebooks")).expanduser().absolute()
-    if folder.resolve() == notebooks.resolve() and not packed:
-        return Working(notebooks)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"FOLDER must be a folder, got the file {show(folder, 200)}")
+    why: str | None
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        why = why_not_writable(folder)
     except OSError as error:
-        raise UnavailableError(
-            f"{show(folder, 200)}: cannot be made: {error.strerror}; name another FOLDER for the notebooks"
-        ) from None
+        why = error.strerror
+    if why is not None:
+        raise ConfigError(
+            f"FOLDER must be one that can be written, got {show(folder, 200)} ({why}); name another, for copies of the notebooks"
+        )
     return _copy(notebooks, folder)
 
 

@@ -1,9 +1,9 @@
-"""Daily signals by name: the built-in ones and the user's own.
+"""Daily signals by name: the built-in ones and the user's own; and the modules that bring the user's own along.
 
 A signal is a function of the filtered sentiment table (one row per day and symbol, METHOD's column names) that
-returns one number per row; the period's value is the mean of these. It must look at its own row only: a function that
-reads other rows can see the future, and `run_study` cannot know. The version enters the hash of every configuration
-that uses the signal, so that results of two versions are never confused.
+returns one number per row; the period's value is the mean of these. It may read rows up to the row's own day, and no
+later one: that looks ahead, and `run_study` refuses it where values change when later rows are removed. The version
+enters the hash of every configuration that uses the signal, so that results of two versions are never confused.
 """
 
 from __future__ import annotations
@@ -99,23 +99,33 @@ def register_signal(name: str, function: SignalFunction, version: str) -> None:
 
 def find_signal(name: str) -> Signal:
     """Return the signal called `name`; ConfigError with the nearest name if there is none."""
-    _load_plugins()
+    load_plugins()
     try:
         return _SIGNALS[name]
     except KeyError:
         near = difflib.get_close_matches(str(name), _SIGNALS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"signal must be one of {', '.join(sorted(_SIGNALS))}, got {name!r}{hint}") from None
+        got = repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}...")
+        raise ConfigError(f"signal must be one of {', '.join(sorted(_SIGNALS))}, got {got}{hint}") from None
 
 
 def signal_names() -> tuple[str, ...]:
     """Return the names of all signals, the built-in ones first."""
-    _load_plugins()
+    load_plugins()
     return tuple(_SIGNALS)
 
 
-def _load_plugins() -> None:
-    """Import the modules that WORKBENCH_PLUGINS names: how a signal of one's own reaches the CLI and headless notebooks."""
+def load_plugins() -> None:
+    """Import the modules that WORKBENCH_PLUGINS names: how what is one's own reaches the CLI and headless notebooks.
+
+    Each registers what it brings: a signal by `register_signal`, a source of prices in `workbench.market.prices.KEYWORDS`. Python keeps
+    modules, so that it is imported once however often this is called.
+
+    Raises
+    ------
+    ConfigError
+        A module is not found or raises.
+    """
     for module in filter(None, os.environ.get("WORKBENCH_PLUGINS", "").split(",")):
         try:
             importlib.import_module(module.strip())

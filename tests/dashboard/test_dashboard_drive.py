@@ -151,12 +151,22 @@ def test_every_tab_does_its_work_and_a_study_is_the_same_as_in_process(
 def _stocks(page: Any) -> None:
     expect = playwright.expect
     page.get_by_role("tab", name="Stock analysis").click()
+    expect(page.get_by_text("Name symbols of the price table, then press Run.")).to_be_visible()
+    run_form(page, "Run")
+    expect(page.get_by_text("symbols must name at least one symbol, got none")).to_be_visible()
     page.get_by_label("Symbols", exact=True).fill("AAA, NA, ZZZ")
     run_form(page, "Run")
     row = page.locator("table.wb tr").filter(has_text="ZZZ")
     expect(row).to_contain_text("–")
     expect(page.locator("table.wb tr").filter(has_text="AAA")).to_contain_text("%")
     expect(page.get_by_text("Risk and return")).to_be_visible()
+    page.get_by_label("Benchmark", exact=True).fill("BBB")
+    page.get_by_label("Benchmark", exact=True).press("Enter")
+    expect(page.get_by_text("The symbols or the data have changed since; press Run for their numbers.")).to_be_visible()
+    page.get_by_label("Benchmark", exact=True).fill("")
+    page.get_by_label("Benchmark", exact=True).press("Enter")
+    expect(page.get_by_text("have changed since")).to_have_count(0)
+    expect(row).to_contain_text("–")
 
 
 def _sweep(page: Any) -> None:
@@ -193,16 +203,19 @@ def _report(page: Any) -> None:
     with page.expect_download() as download:
         page.get_by_role("button", name="Download html").click()
     assert download.value.suggested_filename.endswith(".html")
+    job = page.url.partition("report=")[2][:16]
+    page.goto(f"{page.url.partition('?')[0]}?tab=sweep&sweep={job}")
+    expect(page.get_by_text(f"{job} is the id of a report; it is in the tab Reports")).to_be_visible()
 
 
 def _system(page: Any) -> None:
     expect = playwright.expect
     page.get_by_role("tab", name="System").click()
     expect(page.get_by_test_id("stMetric").filter(has_text="Health")).to_contain_text("healthy")
-    assert shown_tiles(page)["Engine"] == "uvicorn"
+    until(lambda: shown_tiles(page).get("Engine") == "uvicorn", 30.0)
     run_form(page, "Clear the cache")
     expect(page.get_by_text("answers forgotten")).to_be_visible()
-    assert shown_tiles(page)["Cached answers"] == "0"
+    until(lambda: shown_tiles(page).get("Cached answers") == "0", 30.0)  # the page is drawn piece by piece
 
 
 def test_what_is_wrong_with_an_address_or_a_study_is_said_and_the_page_works(page: Any, dashboard: Dashboard):

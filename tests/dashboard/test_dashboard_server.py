@@ -52,7 +52,8 @@ def test_a_port_in_use_is_one_line_and_exit_code_3():
         port = taken.getsockname()[1]
         done = run("--port", str(port))
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == f"workbench: port {port} of 127.0.0.1 is in use; choose another one with --port\n"
+    why = "cannot be listened on: Address already in use; choose another with --port"
+    assert done.stderr == f"workbench: port {port} of 127.0.0.1 {why}\n"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.invalid"])
@@ -78,7 +79,7 @@ def test_a_port_that_is_none_is_refused(port: int):
 
 
 def test_a_host_of_another_machine_cannot_be_listened_on():
-    with pytest.raises(UnavailableError, match=r"host 192\.0\.2\.1 port 8501 cannot be listened on"):
+    with pytest.raises(UnavailableError, match=r"port 8501 of 192\.0\.2\.1 cannot be listened on"):
         check_place("192.0.2.1", 8501, allow_remote=True)
 
 

@@ -30,9 +30,9 @@ MOST_RESTARTS = 3
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
-def why_not() -> str | None:
-    """Return why there can be no boxes here, or None."""
-    missing = [name for name in ("ip", "unshare", "nsenter", "setpriv", "mount") if shutil.which(name) is None]
+def why_no_mounts(programs: tuple[str, ...] = ("unshare", "setpriv", "mount")) -> str | None:
+    """Return why programs cannot be run here as another user on mounts of their own, or None."""
+    missing = [name for name in programs if shutil.which(name) is None]
     if os.getuid() != 0 or missing:
         return f"boxes need root and {', '.join(missing) or 'nothing else'}"
     closed = [
@@ -43,12 +43,34 @@ def why_not() -> str | None:
     ]
     if closed:
         return f"boxes: uid 1000 cannot look into {closed[0]}"
+    script = "mount -n --make-rprivate / && mount -n -t tmpfs tmpfs /srv"
+    made = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, check=False)
+    return "boxes: no mounts can be made here" if made.returncode else None
+
+
+def why_not() -> str | None:
+    """Return why there can be no boxes here, or None."""
+    reason = why_no_mounts(("ip", "unshare", "nsenter", "setpriv", "mount"))
+    if reason is not None:
+        return reason
     name = f"wbtry{os.getpid() % 1000}"
     made = subprocess.run(["ip", "link", "add", name, "type", "bridge"], capture_output=True, check=False)
     if made.returncode:
         return "boxes: no bridge can be made here"
     ip("link", "del", name)
     return None
+
+
+def covering(commands: list[str]) -> list[str]:
+    """Return commands that mount other folders over those of `COVERED`, with what of `NEEDED` lies there put aside and back; in /srv."""
+    needed = [path for path in NEEDED if path.startswith(COVERED)]
+    lines = ["mkdir hidden"]
+    for number, path in enumerate(needed):
+        lines.append(f"mkdir hidden/{number}; mount -n --bind {shlex.quote(path)} hidden/{number}")
+    lines += commands
+    for number, path in enumerate(needed):
+        lines.append(f"mkdir -p {shlex.quote(path)}; mount -n --move hidden/{number} {shlex.quote(path)}")
+    return lines
 
 
 def ip(*arguments: str) -> str:
@@ -117,15 +139,14 @@ class Box:
             source, target = volume.split(":")
             lines.append(f"mkdir -p {target}; mount -n --bind {space}/volumes/{source} {target}")
         lines += [f"mount -n --bind {space}/{name} /etc/{name}" for name in ("hosts", "passwd")]
-        lines += ["mkdir hidden; mount -n -t tmpfs -o mode=755 tmpfs /run; mkdir /run/secrets"]
+        lines += ["mount -n -t tmpfs -o mode=755 tmpfs /run; mkdir /run/secrets"]
         lines += [f"cp {space}/secrets/{name} /run/secrets" for name in self.service["secrets"]]
-        hidden = [path for path in NEEDED if path.startswith(COVERED)]
-        for number, path in enumerate(hidden):
-            lines.append(f"mkdir hidden/{number}; mount -n --bind {shlex.quote(path)} hidden/{number}")
-        lines.append(f"mount -n -t tmpfs -o {options},noexec,nosuid,nodev tmpfs /tmp")
-        lines.append(f"mkdir -p {HOME}; mount -n -t tmpfs -o mode=755 tmpfs {HOME}")
-        for number, path in enumerate(hidden):
-            lines.append(f"mkdir -p {shlex.quote(path)}; mount -n --move hidden/{number} {shlex.quote(path)}")
+        lines += covering(
+            [
+                f"mount -n -t tmpfs -o {options},noexec,nosuid,nodev tmpfs /tmp",
+                f"mkdir -p {HOME}; mount -n -t tmpfs -o mode=755 tmpfs {HOME}",
+            ]
+        )
         shm = size(self.service.get("shm_size", "64m"))
         lines += [
             f"mount -n -t tmpfs -o mode=1777,size={shm},noexec,nosuid,nodev tmpfs /dev/shm",

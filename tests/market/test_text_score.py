@@ -27,7 +27,6 @@ from workbench import StudyConfig, load_market, run_study
 from workbench.errors import ConfigError, DataError, UnavailableError, WorkbenchError
 from workbench.execution import LocalEngine
 from workbench.losses import KINDS, UNITS
-from workbench.market import text_table
 from workbench.market.sentiment import COLUMNS, read_sentiment
 from workbench.market.text import score_posts
 
@@ -561,7 +560,7 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monke
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(text_table.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UnavailableError, match=r"table\.csv: cannot be written: No space left") as caught:
         score(path, tmp_path / "table.csv")
     one_line(caught)

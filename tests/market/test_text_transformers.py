@@ -250,7 +250,7 @@ def test_a_model_that_gives_no_number_is_refused(model: Path, tmp_path: Path):
 def test_without_the_packages_the_way_to_them_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else find(name, *rest))
-    with pytest.raises(UnavailableError, match=r"needs torch.*pip install workbench\[transformers\]") as caught:
+    with pytest.raises(UnavailableError, match=r"needs torch.*make venv EXTRAS=transformers") as caught:
         check_scorer(ScorerSpec("transformers", str(tmp_path)))
     assert len(str(caught.value).splitlines()) == 1
     with pytest.raises(ConfigError, match="model must be given for the scorer transformers"):

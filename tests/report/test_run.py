@@ -140,11 +140,15 @@ def test_wrong_input_starts_no_kernel_and_leaves_no_file(
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
-def test_an_output_folder_that_cannot_be_written_is_found_first(monkeypatch, tmp_path: Path, notebook_writer):
+@pytest.mark.parametrize("name", ["file", "a\0zero byte", "half a character \ud800", "~nobody-of-this-name/reports"])
+def test_an_output_folder_that_cannot_be_written_is_found_first(
+    name: str, monkeypatch, tmp_path: Path, notebook_writer
+):
     monkeypatch.setattr("workbench.report.kernel.execute", no_kernel)
     (tmp_path / "file").write_text("")
+    out = name if name.startswith("~") else tmp_path / name
     with pytest.raises(ConfigError, match="name another with -o"):
-        run_report(notebook_writer(tmp_path / "n.ipynb", parameters="x: int = 1"), {}, tmp_path / "file")
+        run_report(notebook_writer(tmp_path / "n.ipynb", parameters="x: int = 1"), {}, out)
 
 
 # ---- failures ----------------------------------------------------------------------------------------------------------

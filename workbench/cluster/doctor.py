@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -23,7 +22,7 @@ from workbench.cluster.address import VARIABLE
 from workbench.errors import ConfigError
 from workbench.execution import usable_cpus
 from workbench.market.home import VARIABLE as HOME
-from workbench.market.home import home
+from workbench.market.home import home, temporary
 
 LEAST_DISK_BYTES = 2**30
 LEAST_STORE_BYTES = 2**28
@@ -79,11 +78,11 @@ def _machine() -> Iterator[Finding]:
             yield Finding(False, f"{name}: not installed", "install the workbench with its dependencies")
     yield Finding(True, f"versions: {', '.join(versions)}")
     yield Finding(True, f"processors: {usable_cpus()} of {os.cpu_count()} may be used")
-    try:
-        yield _room(home(), HOME)
-    except ConfigError as error:
-        yield Finding(False, str(error))
-    yield _room(Path(tempfile.gettempdir()), "temporary files")
+    for folder, name in ((home, HOME), (temporary, "temporary files")):
+        try:
+            yield _room(folder(), name)
+        except ConfigError as error:
+            yield Finding(False, str(error))
     if SHARED_MEMORY.is_dir():
         yield _room(
             SHARED_MEMORY, "shared memory", "Ray keeps shared inputs there; in a container give it --shm-size=2g"

@@ -22,10 +22,17 @@ from workbench.cluster.address import VARIABLE, check_address
 from workbench.cluster.surroundings import worker_environment
 from workbench.errors import UnavailableError
 from workbench.execution import usable_cpus
+from workbench.market.home import temporary
 
 # `uv run` would ship the whole working directory to every worker.
 _SETTINGS = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 _LONGEST_REASON = 300
+_WAYS = {
+    "Version mismatch": "; install the same versions on both sides",
+    "AF_UNIX path length": "; set RAY_TMPDIR to a folder with a shorter path",
+}
+# A socket's path has room for 107 bytes, and Ray's lie up to 70 below its folder for temporary files.
+_TEMPORARY, _LONGEST_TEMPORARY = "RAY_TMPDIR", 37
 _OWN, _OF_LAB = "local", "lab"
 _SHARED_CHECK_SECONDS = 5.0
 
@@ -58,6 +65,21 @@ def check() -> None:
         shared.check() if address == _OF_LAB else check_address(address)
 
 
+def asks_no_token() -> bool:
+    """Tell whether `running` would start a Ray that lets everybody in who reaches its ports, which listen on all interfaces.
+
+    Left alone Ray asks for a token; any value of RAY_AUTH_MODE but "token" switches that off.
+    """
+    starts = not _is_initialized() and _address() == _OWN
+    return starts and os.environ.get("RAY_AUTH_MODE", "token").lower() != "token"
+
+
+def is_own() -> bool:
+    """Tell whether the Ray that this process uses was started by it, for itself."""
+    with _lock:
+        return _session is not None and _session.is_own
+
+
 def _address() -> str:
     """Return what RAY_ADDRESS says, else which Ray is to be had without it: this Lab's, or one of our own."""
     return os.environ.get(VARIABLE) or (_OWN if shared.read() is None else _OF_LAB)
@@ -82,7 +104,7 @@ def running(num_cpus: int | None = None) -> Iterator[None]:
         The Ray that RAY_ADDRESS names cannot be reached, wants a token or has other versions, or none can be started.
     """
     with connected(num_cpus):
-        if _session is None or not _session.is_own:
+        if not is_own():
             from workbench.cluster.nodes import check_versions
 
             check_versions()
@@ -238,12 +260,13 @@ def _open(address: str, num_cpus: int | None) -> None:
     settings["runtime_env"] = worker_environment()  # for Ray's own actors too, such as those of Serve
     if address == _OWN:
         _provide_token()
+        _provide_short_folder()
         settings |= {"num_cpus": num_cpus or usable_cpus(), "include_dashboard": False}
     try:
         ray.init(address=address, **settings)
     except Exception as error:  # a bare one where its node did not start within half a minute
         reason = " ".join(str(error).split())[:_LONGEST_REASON]
-        way = "; install the same versions on both sides" if "Version mismatch" in reason else ""
+        way = next((way for mark, way in _WAYS.items() if mark in reason), "")
         raise UnavailableError(f"Ray at {address} cannot be used: {reason}{way}") from None
     # With `log_to_driver=False` Ray still prints a paragraph on stdout for each worker that dies; it has no public switch for that.
     ray._private.worker._worker_logs_enabled = False
@@ -262,3 +285,11 @@ def _provide_token() -> None:
     given = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
     if not given and not os.path.exists(os.path.join(home, ".ray", "auth_token")) and not os.access(home, os.W_OK):
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def _provide_short_folder() -> None:
+    """Let Ray have its sockets in /tmp where the path of the folder for temporary files is too long for them."""
+    folder = str(temporary())  # one that can be written; Ray would take what TMPDIR names, whatever that is
+    if len(os.fsencode(folder)) > _LONGEST_TEMPORARY and os.access("/tmp", os.W_OK):
+        folder = "/tmp"
+    os.environ.setdefault(_TEMPORARY, folder)

@@ -20,7 +20,6 @@ from workbench.sweep.result import DATES, SUMMARY
 
 TABS = ("portfolio", "stocks", "sweep", "reports", "system")
 DEFAULT_NUMBER = "sharpe_ratio"
-LARGEST_NUMBER = 2**53 - 1  # that a browser can hold
 FIRST_DAY, LAST_DAY = dt.date(1900, 1, 1), dt.date(2100, 12, 31)
 LONGEST = 4_000  # characters of a value; browsers and servers do not carry much more
 
@@ -108,8 +107,6 @@ def _read(name: str, text: str, values: dict[str, Any]) -> None:
     schema = study_parameters()
     if name in schema:
         value = convert(schema[name], text)
-        if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
-            raise ConfigError(f"{name} must be at most {LARGEST_NUMBER}, got a number of {len(text)} digits")
         plain = getattr(StudyConfig(**{name: value}), name)
         plain = ",".join(plain) if isinstance(plain, tuple) else plain
         if plain != schema[name].default:

@@ -1,7 +1,7 @@
-"""A job of the API on the page: how far it is, a button that cancels it, and what became of it.
+"""A job of the API on the page: which one, how far it is, a button that cancels it, and what became of it.
 
-Enters: the id of a job. Leaves: its progress, asked for once a second in a part of the page that is drawn alone, so that the rest of it,
-and all other sessions, go on.
+Enters: the kind of a job; the session has the id of the one on view under `report_job` and `sweep_job`. Leaves: its progress, asked for
+once a second in a part of the page that is drawn alone, so that the rest of it, and all other sessions, go on.
 """
 
 from __future__ import annotations
@@ -20,38 +20,54 @@ from workbench.errors import ConfigError
 from workbench.market.files import show
 
 POLL_SECONDS = 1.0
+_WHERE = {"report": "it is in the tab Reports", "sweep": "its rows are in the tab Sweep"}
 
 
 def remember(job: MutableMapping[str, Any], title: str) -> None:
-    """Add a job to those of this session."""
+    """Add a job to those of this session, and put it on view."""
     st.session_state.setdefault("jobs", {})[job["id"]] = {"kind": job["kind"], "title": title}
+    st.session_state[_key(job["kind"])] = job["id"]
 
 
-def choose(kind: str, key: str) -> None:
-    """List the jobs of a kind that this session started, and take the id of any other; the chosen id is the session's `key`."""
+def chosen(kind: str) -> dict[str, Any] | None:
+    """Let a job of a kind be chosen, and show it until it ends; return it when it is done, else None.
+
+    Raises
+    ------
+    ConfigError
+        There is no such job, or it is of the other kind.
+    """
+    _choose(kind)
+    job_id = st.session_state[_key(kind)]
+    done = None if job_id is None else _follow(job_id)
+    if done is not None and done["kind"] != kind:
+        raise ConfigError(f"{job_id} is the id of a {done['kind']}; {_WHERE[done['kind']]}")
+    return done
+
+
+def _key(kind: str) -> str:
+    return f"{kind}_job"
+
+
+def _choose(kind: str) -> None:
+    """List the jobs of a kind that this session started, and take the id of any other."""
     own = {job: item["title"] for job, item in st.session_state.get("jobs", {}).items() if item["kind"] == kind}
     if own:
         st.caption(f"{kind.capitalize()}s of this session:")
         with st.container(horizontal=True):
             for job_id, title in own.items():
                 if st.button(plain(f"{title} ({job_id[:6]})"), key=f"open {job_id}"):
-                    st.session_state[key] = job_id
+                    st.session_state[_key(kind)] = job_id
     with st.expander(f"A {kind} of another session"), st.form(f"{kind} by id", border=False):
         given = st.text_input("Id of the job", key=f"{kind}_id", placeholder="0123456789abcdef").strip()
         if st.form_submit_button("Open"):
             if not JOB_ID.fullmatch(given):
                 raise ConfigError(f"the id of a job must be 16 hex digits, got {show(given)!r}")
-            st.session_state[key] = given
+            st.session_state[_key(kind)] = given
 
 
-def follow(job_id: str) -> dict[str, Any] | None:
-    """Show a job until it ends; return it when it is done, None before, and where it came to another end.
-
-    Raises
-    ------
-    ConfigError
-        There is no such job.
-    """
+def _follow(job_id: str) -> dict[str, Any] | None:
+    """Show a job until it ends; return it when it is done, None before, and where it came to another end."""
     job = api().job(job_id)
     if job["status"] not in ENDED:
         st.fragment(_watch, run_every=POLL_SECONDS)(job_id)

@@ -5,12 +5,12 @@ Enters: the session. Leaves: numbers, figures and tables of one study; nothing i
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import streamlit as st
 
 from workbench.dashboard import figures, form
+from workbench.dashboard.asking import answered
 from workbench.dashboard.details import show_details, show_downloads
 from workbench.dashboard.guard import api, guarded
 from workbench.dashboard.look import show_figure, show_kind, show_table
@@ -39,31 +39,18 @@ def draw() -> None:
     """Draw the tab."""
     with st.form("study form"):
         form.draw_fields()
-        asked = st.form_submit_button("Run", type="primary", icon=":material/play_arrow:")
-    if asked or st.session_state.pop("run_study", False):
-        _run()
-    held = st.session_state.get("study")
-    if held is None:
-        st.info("Choose the data at the left and the study above, then press Run.", icon=":material/arrow_upward:")
-        return
-    if held["fields"] != study_fields():
-        st.warning("The form or the data have changed since; press Run for their numbers.", icon=":material/sync:")
-    show_study(held)
-
-
-def _run() -> None:
-    """Ask the API; a study that it refuses leaves nothing on view."""
-    st.session_state.pop("study", None)
-    fields = study_fields()
-    started = time.perf_counter()
-    with st.spinner("Computing the study", show_time=True):
-        answer = api().analyze(fields)
-    st.session_state["study"] = {
-        "fields": fields,
-        "answer": answer,
-        "cache": api().last_cache,
-        "seconds": time.perf_counter() - started,
-    }
+        pressed = st.form_submit_button("Run", type="primary", icon=":material/play_arrow:")
+    held = answered(
+        "study",
+        study_fields(),
+        api().analyze,
+        pressed=pressed,
+        working="Computing the study",
+        before="Choose the data at the left and the study above",
+        form="The form",
+    )
+    if held is not None:
+        show_study(held)
 
 
 def show_study(held: dict[str, Any]) -> None:

@@ -10,9 +10,8 @@ import streamlit as st
 
 from workbench.config import StudyConfig
 from workbench.dashboard.guard import api, guarded
-from workbench.dashboard.jobs import choose, follow, remember
+from workbench.dashboard.jobs import chosen, remember
 from workbench.dashboard.session import study_fields
-from workbench.errors import ConfigError
 from workbench.result import study_name
 
 _HEIGHT = 900
@@ -25,18 +24,10 @@ def draw() -> None:
     st.markdown("A report of the study in the form, with these fields; all others are at their defaults:")
     st.code(json.dumps(fields) if fields else "all defaults", language="json" if fields else None, wrap_lines=True)
     if st.button("Make the report", type="primary", key="make report", icon=":material/description:"):
-        job = api().start_report(fields)
-        remember(job, _title(fields))
-        st.session_state["report_job"] = job["id"]
-    choose("report", "report_job")
-    job_id = st.session_state["report_job"]
-    if job_id is None:
-        return
-    done = follow(job_id)
+        remember(api().start_report(fields), _title(fields))
+    done = chosen("report")
     if done is not None:
-        if done["kind"] != "report":
-            raise ConfigError(f"{job_id} is the id of a {done['kind']}; its rows are in the tab Sweep")
-        _show(job_id)
+        _show(done["id"])
 
 
 def _title(fields: dict[str, Any]) -> str:

@@ -6,15 +6,13 @@ anywhere: no telemetry, no e-mail prompt, nothing in the home folder; the user's
 
 from __future__ import annotations
 
-import errno
-import ipaddress
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
 from workbench.address import URL
-from workbench.errors import ConfigError, UnavailableError
+from workbench.errors import ConfigError
+from workbench.listening import check_port, is_loopback
 from workbench.market.files import show
 from workbench.report.figures import PORTFOLIO
 
@@ -34,33 +32,17 @@ def check_place(host: str, port: int, allow_remote: bool) -> None:
     """
     if not 1 <= port <= 65_535:
         raise ConfigError(f"port must be between 1 and 65535, got {port}")
-    if not allow_remote and not _is_loopback(host):
+    if not allow_remote and not is_loopback(host):
         raise ConfigError(
             f"host must be a loopback address, got {show(host)!r}: the dashboard asks for no login, and whoever reaches it uses the "
             f"API with its key; put a proxy with a login before it, or say --allow-remote ({ALLOW_REMOTE}=1)"
         )
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as attempt:
-            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            attempt.bind(address)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise UnavailableError(f"port {port} of {host} is in use; choose another one with --port") from None
-        why = error.strerror or type(error).__name__
-        raise UnavailableError(f"host {show(host)} port {port} cannot be listened on: {why}") from None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    check_port(host, port)
 
 
 def options(host: str, port: int) -> dict[str, Any]:
     """Return Streamlit's settings; they go before those of any file or variable."""
-    known = ["127.0.0.1", "localhost", "::1"] if _is_loopback(host) else []
+    known = ["127.0.0.1", "localhost", "::1"] if is_loopback(host) else []
     return {
         "browser.gatherUsageStats": False,
         "browser.serverAddress": host,

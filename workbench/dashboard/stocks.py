@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from workbench.dashboard.address import split_symbols
+from workbench.dashboard.asking import answered
 from workbench.dashboard.figures import risk_and_return
 from workbench.dashboard.guard import api, guarded
 from workbench.dashboard.look import show_figure, show_kind, show_table
@@ -26,17 +27,19 @@ def draw() -> None:
             placeholder="AAPL, MSFT",
             help="as written in the price table, separated by commas; the days at the left bound the prices used",
         )
-        asked = st.form_submit_button("Run", type="primary", icon=":material/play_arrow:")
+        pressed = st.form_submit_button("Run", type="primary", icon=":material/play_arrow:")
     _suggest()
-    if asked or st.session_state.pop("run_stocks", False):
-        _run()
-    held = st.session_state.get("stocks")
-    if held is None:
-        st.info("Name symbols of the price table, then press Run.", icon=":material/arrow_upward:")
-        return
-    if held["fields"] != _fields():
-        st.warning("The symbols or the data have changed since; press Run for their numbers.", icon=":material/sync:")
-    _show(held["answer"])
+    held = answered(
+        "stocks",
+        data_fields() | {"symbols": list(split_symbols(st.session_state["symbols"]))},
+        _ask,
+        pressed=pressed,
+        working="Measuring the stocks",
+        before="Name symbols of the price table",
+        form="The symbols",
+    )
+    if held is not None:
+        _show(held["answer"])
 
 
 def _suggest() -> None:
@@ -50,17 +53,10 @@ def _suggest() -> None:
             st.code(", ".join(names), language=None, wrap_lines=True)
 
 
-def _fields() -> dict[str, Any]:
-    return data_fields() | {"symbols": list(split_symbols(st.session_state["symbols"]))}
-
-
-def _run() -> None:
-    st.session_state.pop("stocks", None)
-    fields = _fields()
+def _ask(fields: dict[str, Any]) -> dict[str, Any]:
     if not fields["symbols"]:
         raise ConfigError("symbols must name at least one symbol, got none; write them as AAPL, MSFT")
-    with st.spinner("Measuring the stocks", show_time=True):
-        st.session_state["stocks"] = {"fields": fields, "answer": api().stocks(fields)}
+    return api().stocks(fields)
 
 
 def _show(answer: dict[str, Any]) -> None:

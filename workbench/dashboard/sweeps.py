@@ -18,7 +18,7 @@ from workbench.config import StudyConfig, choices
 from workbench.dashboard import form
 from workbench.dashboard.address import NUMBERS
 from workbench.dashboard.guard import api, guarded
-from workbench.dashboard.jobs import choose, follow, remember
+from workbench.dashboard.jobs import chosen, remember
 from workbench.dashboard.look import show_figure, show_kind, show_table
 from workbench.dashboard.session import study_fields
 from workbench.dashboard.sweep_rows import base_of, sweep_result
@@ -42,15 +42,9 @@ _EXAMPLE = "top_n=3,5,10; cost_bps=0,10"
 def draw() -> None:
     """Draw the tab."""
     _form()
-    choose("sweep", "sweep_job")
-    job_id = st.session_state["sweep_job"]
-    if job_id is None:
-        return
-    done = follow(job_id)
+    done = chosen("sweep")
     if done is not None:
-        if done["kind"] != "sweep":
-            raise ConfigError(f"{job_id} is the id of a {done['kind']}; it is in the tab Reports")
-        _show(job_id, _result(job_id, done))
+        _show(done["id"], _result(done["id"], done))
 
 
 @guarded("the form of the sweep")
@@ -113,9 +107,7 @@ def _start(grid: str) -> None:
     """Start the job; the knobs of the form hold for all rows, but for those in the grid."""
     axes = parse_grid(grid)
     fields = {name: value for name, value in study_fields().items() if name not in axes}
-    job = api().start_sweep(fields | {"grid": grid})
-    remember(job, grid)
-    st.session_state["sweep_job"] = job["id"]
+    remember(api().start_sweep(fields | {"grid": grid}), grid)
 
 
 def _result(job_id: str, job: dict[str, Any]) -> tuple[dict[str, Any], SweepResult, bytes]:

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import secrets
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,15 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def why_not_writable(folder: Path) -> str | None:
+    """Return why no file can be made in a folder, in the system's words; None where one can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error.strerror or type(error).__name__
 
 
 def unwritable(path: Path, error: OSError, advice: str = _STORE) -> UnavailableError:

@@ -84,7 +84,7 @@ def _candidates(name: str) -> list[Path]:
     path = Path(os.path.expanduser(name))
     if path.is_absolute():
         return [path]
-    folders = [Path.cwd()]
+    folders = [Path()]  # relative: the current folder may be one that was removed
     if os.environ.get("WORKBENCH_PROJECT"):
         folders.append(Path(os.environ["WORKBENCH_PROJECT"]))
     folders.append(PACKAGE_DATA)

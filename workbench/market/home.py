@@ -1,6 +1,6 @@
-"""Where the workbench keeps its state: price store, ledger, caches, jobs.
+"""Where the workbench keeps its state (price store, ledger, caches, jobs), and what it needs for a moment only.
 
-Enters: the environment. Leaves: one folder that exists and can be written. Each kind of state lives in a folder of its
+Enters: the environment. Leaves: a folder that exists and can be written. Each kind of state lives in a folder of its
 own in it, with a schema version of its own.
 """
 
@@ -38,6 +38,23 @@ def home() -> Path:
         raise ConfigError(
             f"{field} must be a folder that can be written, got {show(folder, 200)} ({why}); "
             f"set {VARIABLE} to {'another' if named else 'one'}"
+        ) from None
+
+
+def temporary() -> Path:
+    """Return the folder for temporary files: that of TMPDIR, else the system's.
+
+    Raises
+    ------
+    ConfigError
+        None of them can be written (exit code 2).
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        got = show(os.environ.get("TMPDIR") or "nothing", 200)
+        raise ConfigError(
+            f"TMPDIR must be a folder that can be written where /tmp cannot, got {got}; set TMPDIR to one"
         ) from None
 
 

@@ -23,6 +23,7 @@ from workbench.market.files import PACKAGE_DATA, show
 from workbench.market.reader import read_columns
 from workbench.market.tables import Days, Floats, PriceTable, Wanted
 from workbench.market.typed import stored_losses
+from workbench.registry import load_plugins
 
 ADJUSTED = "adj_close"
 
@@ -107,9 +108,11 @@ text."""
 def price_source(origin: str | Path | pd.DataFrame | PriceSource) -> PriceSource:
     """Return the source that `origin` stands for: a keyword, else a file; a source is returned as it is.
 
-    A file that is called like a keyword is reached as `./simulated`.
+    A file that is called like a keyword is reached as `./simulated`. Keywords of the user's own are those that the modules of
+    WORKBENCH_PLUGINS add to `KEYWORDS`; ConfigError if one of these cannot be imported.
     """
     if isinstance(origin, str):
+        load_plugins()
         make = KEYWORDS.get(origin.partition(":")[0])
         return make(origin) if make else FileSource(origin)
     return FileSource(origin) if isinstance(origin, Path | pd.DataFrame) else origin

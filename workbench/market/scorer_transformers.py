@@ -42,7 +42,7 @@ def check_model(folder: str) -> str:
     if missing:
         raise UnavailableError(
             f"the scorer transformers needs {' and '.join(missing)}, which are not installed; "
-            "pip install workbench[transformers], or make venv EXTRAS=transformers"
+            "make venv EXTRAS=transformers in a checkout, or its wheel with the extra [transformers], brings them"
         )
     config = _config(folder)
     _poles(folder, config)

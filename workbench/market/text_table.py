@@ -9,13 +9,12 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from workbench.errors import ConfigError
 from workbench.losses import Loss
-from workbench.market.durable import write_file
+from workbench.market.durable import why_not_writable, write_file
 from workbench.market.files import show
 from workbench.market.sentiment import COLUMNS
 from workbench.market.text_tally import SCALE, Sums
@@ -43,9 +42,11 @@ def check_table_file(out: Path, posts: Path) -> None:
     """Raise ConfigError if the table cannot be written there, before anything is scored."""
     if out.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"out must be a file named {' or '.join(SUFFIXES)}, got {show(out, 200)!r}")
-    folder = out.absolute().parent
-    if not folder.is_dir() or out.is_dir() or not os.access(folder, os.W_OK):
-        raise ConfigError(f"out must be a file in a folder that can be written, got {show(out, 200)!r}")
+    why = "it is a folder" if out.is_dir() else why_not_writable(out.parent)
+    if why is not None:
+        raise ConfigError(
+            f"out must be a file in a folder that can be written, got {show(out, 200)!r} ({why}); name another"
+        )
     if out.exists() and out.samefile(posts):
         raise ConfigError(f"out must not be the file of posts itself, got {show(out, 200)!r}; name another")
 

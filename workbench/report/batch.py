@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, cast
 
 from workbench.errors import UnavailableError, WorkbenchError
 from workbench.execution import Engine
+from workbench.market.home import temporary
 from workbench.market.tables import SNAPSHOT
 from workbench.progress import progress
 from workbench.report.index import Entry, check_place, write_index
@@ -119,7 +120,7 @@ def run_matrix(
     check_place(folder)
     with (
         scratch_folder(folder) as beside,
-        tempfile.TemporaryDirectory(prefix="workbench-", ignore_cleanup_errors=True) as kernels,
+        tempfile.TemporaryDirectory(prefix="workbench-", dir=temporary(), ignore_cleanup_errors=True) as kernels,
     ):
         inputs = Inputs(beside)
         entries = [Entry(study.name, study.parameters) for study in matrix.studies]

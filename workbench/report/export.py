@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import ConfigError
-from workbench.market.durable import write_file
+from workbench.market.durable import why_not_writable, write_file
 from workbench.market.files import show
 from workbench.sweep.result import SweepResult
 
@@ -30,8 +29,11 @@ def check_file(option: str, path: Path, suffixes: tuple[str, ...]) -> None:
     if path.suffix not in suffixes:
         known = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
         raise ConfigError(f"{option} must be a file named {known}, got {show(path, 200)!r}")
-    if not path.parent.is_dir() or path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ConfigError(f"{option} must be a file in a folder that can be written, got {show(path, 200)!r}")
+    why = "it is a folder" if path.is_dir() else why_not_writable(path.parent)
+    if why is not None:
+        raise ConfigError(
+            f"{option} must be a file in a folder that can be written, got {show(path, 200)!r} ({why}); name another"
+        )
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:

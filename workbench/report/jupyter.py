@@ -44,7 +44,7 @@ def kernel_environment(scratch: Path) -> dict[str, str]:
         progress.VARIABLE: "off",  # a bar would be kept in the report, and fail its check
         ACCOUNT_VARIABLE: str(scratch / _ACCOUNT),
     }
-    if not os.access(os.path.expanduser("~"), os.W_OK):
+    if not home_is_writable():
         for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "MPLCONFIGDIR"):
             environment.setdefault(name, str(scratch / name.lower()))
     # A kernel may start in another folder, where a relative entry would lead elsewhere; an empty one is the current folder.
@@ -58,6 +58,11 @@ def kernel_environment(scratch: Path) -> dict[str, str]:
     if entries:
         environment["PYTHONPATH"] = os.pathsep.join(entries)
     return environment
+
+
+def home_is_writable() -> bool:
+    """Return whether Jupyter, IPython and matplotlib may have folders of their own in the user's home."""
+    return os.access(os.path.expanduser("~"), os.W_OK)
 
 
 def read_account(scratch: Path) -> dict[str, Any] | None:

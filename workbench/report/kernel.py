@@ -31,6 +31,7 @@ from papermill.exceptions import PapermillExecutionError
 from papermill.execute import ERROR_MARKER_TAG, execute_notebook
 
 from workbench.errors import UnavailableError
+from workbench.market.home import temporary
 from workbench.report.failure import CellFailure
 
 # A socket's path has room for 107 bytes; jupyter_client appends "-ipc-5" to that of the connection file.
@@ -65,6 +66,8 @@ def execute(
 
     Raises
     ------
+    ConfigError
+        No folder for temporary files can be written.
     UnavailableError
         No kernel could be started, in two attempts.
     """
@@ -75,7 +78,9 @@ def execute(
 
 
 def _execute(notebook: Path, parameters: Mapping[str, Any], cell_timeout: float, folder: Path | None) -> Executed:
-    with tempfile.TemporaryDirectory(prefix="workbench-", dir=folder, ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(
+        prefix="workbench-", dir=folder or temporary(), ignore_cleanup_errors=True
+    ) as name:
         scratch = Path(name)
         with (scratch / "kernel.log").open("w+b") as log:
             kernel = _kernel_class(scratch, log)

@@ -8,12 +8,13 @@ command line, so a notebook, an option and `StudyConfig` cannot drift apart.
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from workbench.config import StudyConfig, choices, nearest, parse_value
+from workbench.config import StudyConfig, choices, nearest, parse_value, plain, value_text
 from workbench.errors import ConfigError, DataError
 from workbench.registry import find_signal
 
@@ -62,13 +63,15 @@ def study_parameters() -> dict[str, Parameter]:
     for name, field in StudyConfig.model_fields.items():
         kind = _KINDS.get(str(getattr(field.annotation, "__name__", "")), str)
         allowed = f" ({', '.join(choices(name))})" if kind is str and name != "exclude" and choices(name) else ""
-        found[name] = Parameter(name, kind, _plain(field.default), f"{field.description}{allowed}")
+        found[name] = Parameter(name, kind, _listed(field.default), f"{field.description}{allowed}")
     return found
 
 
-def _plain(value: Any) -> Any:
+def _listed(value: Any) -> Any:
     """Return a value as a parameters cell has it: symbols as one text."""
-    return ",".join(sorted(set(value))) if isinstance(value, list | tuple | set | frozenset) else value
+    if isinstance(value, list | tuple | set | frozenset) and all(isinstance(item, str) for item in value):
+        return ",".join(sorted(set(value)))
+    return value
 
 
 def find_notebook(name: str | Path) -> Path:
@@ -80,13 +83,16 @@ def find_notebook(name: str | Path) -> Path:
         There is none; the nearest name is suggested.
     """
     text = str(name)
-    own = Path(text).expanduser()
-    if own.suffix == ".ipynb" and own.is_file():
-        return own.resolve()
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # no name of a file, or the home of nobody
+        own = Path(text).expanduser()
+        if own.suffix == ".ipynb" and own.is_file():
+            return own.resolve()
     known = {path.stem: path for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
     if text.removesuffix(".ipynb") in known:
         return known[text.removesuffix(".ipynb")]
-    raise ConfigError(f"notebook must be a file or one of {', '.join(known)}, got {text!r}{nearest(text, known)}")
+    raise ConfigError(
+        f"notebook must be a file or one of {', '.join(known)}, got {value_text(text)}{nearest(text, known)}"
+    )
 
 
 def read_notebook(path: Path) -> dict[str, Any]:
@@ -186,25 +192,40 @@ def check_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]
     known = notebook_parameters(notebook)
     for name in given:
         if name not in known:
-            hint = nearest(name, known) or f"; it has {', '.join(known)}"
-            raise ConfigError(f"{notebook.stem} has no parameter {name!r}{hint}")
+            hint = (isinstance(name, str) and nearest(name, known)) or f"; it has {', '.join(known)}"
+            raise ConfigError(f"{notebook.stem} has no parameter {value_text(name)}{hint}")
     values = {name: convert(known[name], value) for name, value in given.items()}
-    study_config({name: parameter.default for name, parameter in known.items()} | values)
+    everything = {name: parameter.default for name, parameter in known.items()} | values
+    study_config(everything)
+    for name, value in everything.items():
+        _check_written(name, value)
     return values
+
+
+def _check_written(name: str, value: Any) -> None:
+    """Refuse what a report could not store: NaN, infinity, a number of thousands of digits, half a character."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError):
+        kind = "valid Unicode" if isinstance(value, str) else "a finite number that JSON can hold"
+        raise ConfigError(f"{name} must be {kind}, got {value_text(value)}") from None
 
 
 def convert(parameter: Parameter, value: Any) -> Any:
     """Return `value` as the parameter's type; ConfigError if it does not read as one."""
     name, kind = parameter.name, parameter.kind
-    value = _plain(value)
+    value = _listed(value) if kind is str else plain(value)
     if parameter.optional and (value is None or (isinstance(value, str) and value.strip().lower() in ("", "none"))):
         return None
     if isinstance(value, str) and kind is not str:
         return parse_value(name, value) if name in StudyConfig.model_fields else _parse(name, kind, value)
     if kind is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{name} must be a number up to 1.8e308, got {value_text(value)}") from None
     if name not in StudyConfig.model_fields and type(value) is not kind:
-        raise ConfigError(f"{name} must be {_words(kind)}, got {value!r}")
+        raise ConfigError(f"{name} must be {_words(kind)}, got {value_text(value)}")
     if name in ("sentiment", "benchmark") and not value.strip():
         raise ConfigError(f"{name} must not be empty; leave it out for {parameter.default}")
     return value
@@ -215,7 +236,7 @@ def _parse(name: str, kind: type, text: str) -> Any:
     try:
         return known[text.strip().lower()] if kind is bool else kind(text)
     except (KeyError, ValueError):
-        raise ConfigError(f"{name} must be {_words(kind)}, got {text!r}") from None
+        raise ConfigError(f"{name} must be {_words(kind)}, got {value_text(text)}") from None
 
 
 def _words(kind: type) -> str:

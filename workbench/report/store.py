@@ -34,13 +34,17 @@ _DAY_SECONDS = 86_400
 
 def output_folder(out: str | Path) -> Path:
     """Return the folder for reports, made if it is not there; ConfigError if it cannot be written."""
-    folder = Path(out).expanduser()
     try:
+        folder = Path(out).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder.resolve()
-    except OSError as error:
-        why = error.strerror or type(error).__name__
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # no place; no name (half a character, a zero byte); nobody's home
+        why = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
         raise ConfigError(
             f"the output folder must be one that can be written, got {str(out)!r} ({why}); name another with -o"
         ) from None

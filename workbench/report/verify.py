@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import ConfigError, DataError, UnavailableError, WorkbenchError
+from workbench.market.home import temporary
 from workbench.market.tables import SNAPSHOT
 from workbench.report.inputs import PACKAGED, ROLES, Role, StoredInput, sha256_of, snapshot_sha256
 from workbench.report.jupyter import kernel_environment, plugins
@@ -73,7 +74,8 @@ def verify_report(path: str | Path) -> Verification:
     Raises
     ------
     ConfigError
-        A module that the report was made with is not named in WORKBENCH_PLUGINS, or not found.
+        A module that the report was made with is not named in WORKBENCH_PLUGINS, or not found; or no folder for temporary files
+        can be written.
     DataError
         The file is not an executed notebook.
     UnavailableError
@@ -200,7 +202,7 @@ def _execute(notebook: dict[str, Any], moved: Mapping[Role, str]) -> Iterator[di
     if moved and tagged:
         lines = [f"{role} = {path!r}" for role, path in moved.items()]
         tagged[-1]["source"] = "\n".join([source_of(tagged[-1]), *lines])
-    with tempfile.TemporaryDirectory(prefix="workbench-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="workbench-", dir=temporary(), ignore_cleanup_errors=True) as name:
         scratch = Path(name)
         (scratch / "report.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
         (scratch / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -129,11 +130,13 @@ def writable(path: Path, option: str) -> Iterator[None]:
     """Make the folder of a file that is to be written; what keeps it from being used is an error that names the option."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
         yield
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise ConfigError(
-            f"{option} must name a file in a folder that can be written, got {str(path)!r} ({why})"
+            f"{option} must name a file in a folder that can be written, got {str(path)!r} ({why}); name another"
         ) from None
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import numba
 
 from workbench.errors import WorkbenchError
-from workbench.market.home import home
+from workbench.market.home import VARIABLE, home
 
+_CACHE = "NUMBA_CACHE_DIR"
 SOURCES = ("compiled.py", "holding.py", "numbers.py", "kernel.py")
 
 
@@ -27,7 +28,7 @@ def _machine_code_folder() -> Path | None:
     here = Path(__file__).parent
     digest = hashlib.sha256(b"".join((here / name).read_bytes() for name in SOURCES)).hexdigest()[:16]
     try:
-        folder = Path(os.environ.get("NUMBA_CACHE_DIR") or home() / "compiled") / digest
+        folder = Path(os.environ.get(_CACHE) or home() / "compiled") / digest
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, WorkbenchError):
         return None
@@ -35,6 +36,14 @@ def _machine_code_folder() -> Path | None:
 
 
 _FOLDER = _machine_code_folder()
+
+
+def how_often() -> str:
+    """Say how often there is something to compile: what is not kept, every process compiles."""
+    if _FOLDER is not None:
+        return "once on this machine"
+    variable = _CACHE if os.environ.get(_CACHE) else VARIABLE
+    return f"each time, until {variable} is a folder that can be written"
 
 
 def is_first_use(function: Any) -> bool:

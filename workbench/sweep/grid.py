@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workbench.config import StudyConfig, nearest, parse_value
+from workbench.config import LARGEST, StudyConfig, nearest, parse_value, value_text
 from workbench.errors import ConfigError
 from workbench.registry import find_signal
 
@@ -89,9 +89,9 @@ class Grid:
         if row in self.invalid:
             given = self.invalid[row][0]
             return (
-                {str(name): _json(value) for name, value in given.items()}
+                {_json(_name(name)): _json(value) for name, value in given.items()}
                 if isinstance(given, Mapping)
-                else {"given": repr(given)}
+                else {"given": _written(given)}
             )
         return self.config(row).to_dict()
 
@@ -121,7 +121,7 @@ class Grid:
         for name in sorted(self.listed):
             digest.update(name.encode() + self.listed[name].astype("<i8").tobytes())
         for row in sorted(self.invalid):
-            digest.update(f"{row} {self.invalid[row]!r}".encode())
+            digest.update(f"{row} {_written(self.invalid[row])}".encode())
         return digest.hexdigest()[:16]
 
     def __repr__(self) -> str:
@@ -189,31 +189,43 @@ def product_grid(axes: Mapping[str, Any], base: StudyConfig | None = None) -> Gr
 def _axis(name: str, given: Any) -> tuple[Any, ...]:
     """Return an axis's values as StudyConfig has them."""
     if name not in FIELDS:
-        raise ConfigError(f"unknown parameter {name!r} in the grid{nearest(name, FIELDS)}")
-    if isinstance(given, str) or not isinstance(given, Iterable) or (isinstance(given, np.ndarray) and not given.ndim):
+        raise ConfigError(f"unknown parameter {value_text(name)} in the grid{nearest(_name(name), FIELDS)}")
+    if (
+        isinstance(given, str | bytes | bytearray | memoryview)
+        or not isinstance(given, Iterable)
+        or (isinstance(given, np.ndarray) and not given.ndim)
+    ):
         given = [given]
-    found = [getattr(StudyConfig(**{name: _plain(value)}), name) for value in given]
+    found = [getattr(StudyConfig(**{name: value}), name) for value in given]
     if not found:
         raise ConfigError(f"the grid's {name} must have at least one value, got none")
     seen: set[Any] = set()
     for value in found:
         if value in seen:
-            raise ConfigError(f"the grid's {name} must name each value once, got {value!r} twice")
+            raise ConfigError(f"the grid's {name} must name each value once, got {value_text(value)} twice")
         seen.add(value)
     return tuple(found)
 
 
-def _plain(value: Any) -> Any:
-    """Return numpy's numbers as Python's own, which StudyConfig asks for."""
-    return value.item() if isinstance(value, np.generic | np.ndarray) and not value.ndim else value
+def _name(name: object) -> str:
+    """Return a field's name as it was given, which may be no text."""
+    return name if isinstance(name, str) else _written(name)
+
+
+def _written(value: object) -> str:
+    """Return all of a value as Python writes it, where it can: not a number of thousands of digits."""
+    try:
+        return repr(value)
+    except Exception:  # an object of the user's own may raise anything
+        return value_text(value)
 
 
 def _json(value: Any) -> Any:
     """Return a value that was refused as JSON can hold it: as it is, or in words."""
     try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return repr(value)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        return _written(value)
     return value
 
 
@@ -231,7 +243,7 @@ def list_grid(configs: Iterable[StudyConfig | Mapping[str, Any]]) -> Grid:
             config = item
         elif isinstance(item, Mapping):
             try:
-                config = StudyConfig(**{str(name): _plain(value) for name, value in item.items()})
+                config = StudyConfig(**{_name(name): value for name, value in item.items()})
             except ConfigError as error:
                 invalid[row] = (dict(item), str(error))
         else:
@@ -260,7 +272,7 @@ def parse_grid(text: str) -> dict[str, list[Any]]:
         name, equals, listed = (piece.strip() for piece in part.partition("="))
         name = name.replace("-", "_")
         if not equals or not listed:
-            raise ConfigError(f"a grid must be like top_n=3,5,10;cost_bps=0,10, got {part!r}")
+            raise ConfigError(f"a grid must be like top_n=3,5,10;cost_bps=0,10, got {value_text(part)}")
         if name in axes:
             raise ConfigError(f"the grid must name {name} once, got it twice")
         if name == "exclude":
@@ -268,7 +280,7 @@ def parse_grid(text: str) -> dict[str, list[Any]]:
         else:
             axes[name] = [value for piece in listed.split(",") for value in _values(name, piece.strip())]
     if not axes:
-        raise ConfigError(f"a grid must be like top_n=3,5,10;cost_bps=0,10, got {text!r}")
+        raise ConfigError(f"a grid must be like top_n=3,5,10;cost_bps=0,10, got {value_text(text)}")
     return axes
 
 
@@ -284,10 +296,11 @@ def _values(name: str, text: str) -> list[Any]:
     first, _, last = bounds.partition("..")
     low, high = parse_value(name, first), parse_value(name, last)
     by = parse_value(name, step) if step else 1
-    if isinstance(low, str | bool) or not by > 0 or not low <= high or not math.isfinite((high - low) / by):
-        raise ConfigError(f"a range of {name} must be like 1..20 or 0..50:5, got {text!r}")
+    between = not isinstance(low, str | bool) and -LARGEST <= low <= high <= LARGEST
+    if not between or not by > 0 or not math.isfinite((high - low) / by):
+        raise ConfigError(f"a range of {name} must be like 1..20 or 0..50:5, got {value_text(text)}")
     count = int((high - low) / by + 1e-9) + 1
     if count > _LONGEST_RANGE:
-        raise ConfigError(f"a range of {name} must have at most {_LONGEST_RANGE:,} values, got {text!r}")
+        raise ConfigError(f"a range of {name} must have at most {_LONGEST_RANGE:,} values, got {value_text(text)}")
     # Steps such as 0.1 are no exact floats: twelve digits give the number that was meant.
     return [low + by * i if isinstance(by, int) else float(f"{low + by * i:.12g}") for i in range(count)]

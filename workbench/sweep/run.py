@@ -175,10 +175,10 @@ def run_sweep(
 def _compile(market: Market) -> None:
     """Compile here where nobody did before: workers of this machine then read the machine code, and do not make it side by side."""
     from workbench.sweep import kernel
-    from workbench.sweep.compiled import is_first_use
+    from workbench.sweep.compiled import how_often, is_first_use
 
     if is_first_use(kernel.evaluate):
-        note("compiling the sweep's inner loop, once on this machine: some ten seconds")
+        note(f"compiling the sweep's inner loop, {how_often()}: some ten seconds")
         evaluate_span((0, 1), product_grid({"top_n": 1}), Bookkeeper(market, 1))
 
 
@@ -202,11 +202,12 @@ def _check(grid: Grid, out: str | Path | None, returns: str | Path | None, resum
     for option, path in (("-o", out), ("--returns", returns)):
         if path is not None and (Path(path).suffix != ".parquet" or Path(path).is_dir()):
             raise ConfigError(f"{option} must name a .parquet file, got {str(path)!r}")
-    if out is not None and returns is not None:
-        if Path(out).resolve() == Path(returns).resolve():
-            raise ConfigError(f"--returns must name another file than -o, got {str(returns)!r} for both")
-        with writable(Path(returns), "--returns"):
-            pass
+    if out is not None and returns is not None and Path(out).resolve() == Path(returns).resolve():
+        raise ConfigError(f"--returns must name another file than -o, got {str(returns)!r} for both")
+    for option, path in (("-o", out), ("--returns", returns)):
+        if path is not None:
+            with writable(Path(path), option):
+                pass
     if out is None and len(grid) > ROWS_IN_MEMORY:
         raise ConfigError(
             f"a sweep in memory must have at most {ROWS_IN_MEMORY:,} configurations, got {len(grid):,}; "
