@@ -43,7 +43,7 @@ def serve(
         raise ConfigError("--replicas must come with --engine ray; uvicorn serves from one process")
     if replace and engine == "local":
         raise ConfigError("--replace must come with --engine ray; uvicorn serves from this process alone")
-    from workbench.api.serve import serve_locally, serve_on_ray
+    from workbench.api.serve import check_on_ray, serve_locally, serve_on_ray
     from workbench.api.settings import Settings
 
     # Jobs outlive this process. A Ray that is started for it does not, and would have the same processors.
@@ -57,6 +57,7 @@ def serve(
         _say(f"{where}); Ctrl-C stops it")
         serve_locally(settings)
     else:
+        check_on_ray(settings)
         _say("starting Ray Serve; it takes some 20 s")
         serve_on_ray(settings, lambda address: _say(f"{where} at {address}); Ctrl-C stops it"), replace)
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import nbformat
+import psutil
 import pytest
 from processes import alive, until
 
+import workbench
 from workbench import StudyConfig, load_market, run_study
 from workbench.api.job_files import JobFolder, new_job
+from workbench.api.job_process import NICENESS
 from workbench.api.jobs import Jobs
 from workbench.api.settings import Settings
 
+ROOT = Path(workbench.__file__).resolve().parents[1]
 REPORT = {"dataset": "small", "top_n": 2}
 FINAL = ("done", "failed", "cancelled", "lost")
 SECONDS = 60.0  # for a process to start and do its work on a busy machine
@@ -119,6 +126,76 @@ def test_a_killed_process_is_a_failure_that_says_so(client: Any, home: Path):
     ended = wait(client, job)
     assert ended["status"] == "failed" and "killed by SIGKILL; memory may have run out" in ended["error"]
     assert ended["result"] is None
+
+
+def test_a_killed_process_is_the_same_failure_whichever_server_is_asked(connect: Any, home: Path):
+    clients = [connect(jobs_running=4) for _ in range(2)]
+    jobs = [submit(clients[number % 2]) for number in range(4)]
+    for job in jobs:
+        os.kill(wait_for_process(home, job), signal.SIGKILL)
+    seen: dict[str, set[tuple[str, str | None]]] = {job: set() for job in jobs}
+    until(lambda: all(wait_once(clients, seen[job], job) for job in jobs), SECONDS)
+    for _ in range(20):
+        for job in jobs:
+            wait_once(clients, seen[job], job)
+    killed = ("failed", "its process was killed by SIGKILL; memory may have run out")
+    assert set(map(frozenset, seen.values())) <= {frozenset({("running", None), killed}), frozenset({killed})}
+
+
+def wait_once(clients: list[Any], seen: set[tuple[str, str | None]], job: str) -> bool:
+    """Ask every server how a job stands; return whether it is over."""
+    answers = [client.get(f"/jobs/{job}").json() for client in clients]
+    seen |= {(answer["status"], answer["error"]) for answer in answers}
+    return answers[-1]["status"] in FINAL
+
+
+def test_a_process_that_is_killed_after_the_server_that_started_it_ended_is_a_failure_for_the_others(
+    connect: Any, home: Path
+):
+    first, second = connect(), connect()
+    job = submit(first)
+    pid = wait_for_process(home, job)
+    stop(first)
+    os.killpg(pid, signal.SIGKILL)
+    ended = wait(second, job)
+    assert ended["status"] == "failed"
+    assert re.fullmatch(r"its process was killed (by SIGKILL|and nobody was told how); memory may .*", ended["error"])
+
+
+def test_a_report_that_fails_names_its_cell_and_gives_its_notebook(
+    connect: Any, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """In the kernel, and nowhere else, the study cannot be imported."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import sys\nif any('serve_kernel' in part for part in sys.orig_argv):\n    sys.modules['workbench.study'] = None\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    client = connect()
+    job = submit(client)
+    ended = wait(client, job)
+    assert ended["status"] == "failed" and (ended["result"], ended["html"]) == (None, None)
+    assert re.match(r'cell \d+ \("[^"]+"\) stopped with ModuleNotFoundError: .*workbench\.study', ended["error"])
+    answer = client.get(f"/jobs/{job}/result", params={"format": "ipynb"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-ipynb+json")
+    outputs = [output for cell in answer.json()["cells"] for output in cell.get("outputs", [])]
+    (error,) = [output for output in outputs if output["output_type"] == "error"]
+    assert error["traceback"] == [f"ModuleNotFoundError: {error['evalue']}"]
+    assert nbformat.validate(nbformat.from_dict(answer.json())) is None
+    for text in (answer.text, json.dumps(ended)):
+        assert not [path for path in (home.parent, ROOT, sys.prefix) if str(path) in text]
+    for path in ("result", "html"):
+        refused = client.get(f"/jobs/{job}/{path}")
+        assert refused.status_code == 409
+        assert refused.json()["detail"].endswith(f"failed; its notebook up to there: /jobs/{job}/result?format=ipynb")
+
+
+def test_a_job_gives_way_to_the_server(client: Any, home: Path):
+    job = submit(client)
+    process = psutil.Process(wait_for_process(home, job))
+    expected = min(19, psutil.Process().nice() + NICENESS)
+    until(lambda: process.nice() == expected, SECONDS)
+    assert client.delete(f"/jobs/{job}").status_code == 200
 
 
 def test_a_command_that_refuses_is_a_failure_with_its_line(connect: Any, home: Path):
@@ -266,10 +343,10 @@ def test_old_jobs_and_those_beyond_the_number_are_removed(home: Path):
 def test_a_wrong_job_is_refused_before_it_is_one(shared: Any, path: str, body: dict[str, Any], words: str):
     answer = shared.post(path, json={"dataset": "small", **body})
     assert answer.status_code == 422 and words in answer.json()["detail"], answer.text
-    assert [entry.name for entry in shared.app.state.server.jobs.folder.iterdir()] in ([], ["lock"])
+    assert [entry.name for entry in shared.app.state.server.jobs.folder.iterdir() if entry.is_dir()] == []
 
 
-@pytest.mark.parametrize("name", ["0123456789abcdef", "x", "%2e%2e%2fapi", "lock", ".new-0123456789abcdef"])
+@pytest.mark.parametrize("name", ["0123456789abcdef", "x", "%2e%2e%2fapi", "lock", "servers", ".new-0123456789abcdef"])
 def test_what_is_no_job_is_not_found(shared: Any, name: str):
     for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/result"), ("GET", "/html")):
         answer = shared.request(method, f"/jobs/{name}{path}")

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -18,20 +19,21 @@ import httpx
 import psutil
 import pytest
 from processes import until
-from served import Served, serving, until_closed
+from served import ANALYZE, Served, free_port, serving, until_closed
 from small_home import make_home, register
 
 from workbench import StudyConfig, cli, load_market, run_study
 from workbench.api.job_files import JobFolder
+from workbench.cluster.deployment import Serving
+from workbench.cluster.serving import serving as serve_here
 from workbench.market.tables import Market
 
 LIMITS = {"WORKBENCH_API_HEADER_SECONDS": "1", "WORKBENCH_API_BODY_SECONDS": "1"}
 OUTAGE_SECONDS = 10.0
 STUDY = {"dataset": "small", "top_n": 2}
-FULL = pytest.mark.skipif(
-    not os.environ.get("WORKBENCH_FULL"),
-    reason="a minute of requests beside those of the other engine: WORKBENCH_FULL=1",
-)
+IS_SHORT = not os.environ.get("WORKBENCH_FULL")
+FULL = pytest.mark.skipif(IS_SHORT, reason="a minute of requests beside those of the other engine: WORKBENCH_FULL=1")
+FULL_SERVE = pytest.mark.skipif(IS_SHORT, reason="a Serve that is started for one look at it: WORKBENCH_FULL=1")
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +80,10 @@ def replicas() -> list[int]:
     return found
 
 
+def log_of(server: Served) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+
+
 def finished(server: Served, job: str, seconds: float = 120.0) -> dict[str, Any]:
     def status() -> dict[str, Any]:
         answer: dict[str, Any] = httpx.get(f"{server.url}/jobs/{job}", timeout=30).json()
@@ -85,6 +91,40 @@ def finished(server: Served, job: str, seconds: float = 120.0) -> dict[str, Any]
 
     until(lambda: status()["status"] not in ("queued", "running"), seconds)
     return status()
+
+
+def niceness(*kinds: str) -> set[int]:
+    """Return how much nicer than this process Ray's processes of some kinds are."""
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any(part.startswith(kinds) for part in process.cmdline()):
+                found.add(process.nice() - psutil.Process().nice())
+    return found
+
+
+@FULL_SERVE
+def test_replicas_of_a_ray_that_was_started_to_serve_are_as_prompt_as_any_process(address: str):
+    """Before the server of the other tests: there is one Serve to a cluster."""
+
+    def make_app(cluster: Any) -> Any:
+        from starlette.applications import Starlette
+        from starlette.responses import PlainTextResponse
+        from starlette.routing import Route
+
+        return Starlette(routes=[Route("/", lambda request: PlainTextResponse("here"))])
+
+    limits = {"ongoing": 4, "queued": 4, "retry_after_seconds": 1, "request_seconds": 30.0, "stop_seconds": 1.0}
+    how = Serving(host="127.0.0.1", port=free_port(), replicas=1, **limits)
+    with serve_here(make_app, how) as where:
+        assert where == address
+        assert httpx.get(f"http://127.0.0.1:{how.port}", timeout=30).text == "here"
+        assert niceness("ray::ServeReplica:workbench") == {0}
+        assert niceness("ray::ProxyActor", "ray::HTTPProxy") == {0}
+
+
+def test_replicas_on_a_ray_of_others_have_the_priority_of_its_other_workers(served: Served):
+    assert niceness("ray::ServeReplica:workbench") == {min(15, 19 - psutil.Process().nice())}
 
 
 def test_it_says_that_it_is_ray(served: Served):
@@ -110,12 +150,9 @@ def test_its_answers_are_those_of_a_call_in_process_and_replicas_share_them(serv
 
 def test_rude_clients_are_refused_in_time(served: Served):
     started = time.monotonic()
-    head = b"POST /portfolio/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    with served.raw(head % 10_000_000_000) as line:
-        assert until_closed(line).startswith(b"HTTP/1.1 413 ")
-    with contextlib.ExitStack() as stack:
-        drips = [stack.enter_context(served.raw(head % 1000 + b"{")) for _ in range(300)]  # more than replicas take
-        heads = [stack.enter_context(served.raw(b"GET / HTTP/1.1\r\nHost: loc")) for _ in range(20)]
+    assert served.answer_to(ANALYZE % 10_000_000_000).startswith(b"HTTP/1.1 413 ")
+    unfinished = served.many(ANALYZE % 1000 + b"{", 300)  # more than replicas take
+    with unfinished as drips, served.many(b"GET / HTTP/1.1\r\nHost: loc", 20) as heads:
         assert httpx.get(f"{served.url}/health", timeout=5).status_code == 200
         assert all(until_closed(line).startswith(b"HTTP/1.1 408 ") for line in drips)
         assert all(until_closed(line) == b"" for line in heads)
@@ -125,16 +162,17 @@ def test_rude_clients_are_refused_in_time(served: Served):
             f"{served.url}/portfolio/analyze", content=body, headers={"Content-Type": "application/json"}, timeout=30
         )
         assert answer.status_code == 422, answer.text
+    # Replicas never saw these: they were counted and logged where they were refused.
+    text = httpx.get(f"{served.url}/metrics", timeout=30).text
+    assert 'workbench_requests_total{method="POST",route="/portfolio/analyze",status="408"} 300.0' in text
+    until(lambda: len([line for line in log_of(served) if line.get("status") == 408]) == 300, 5.0)
     odd = httpx.get(served.url, headers={"X-Request-Id": "not one of ours!"})
     assert len(odd.headers.get_list("X-Request-Id")) == 1 and "!" not in odd.headers["X-Request-Id"]
 
 
 def test_a_head_without_end_is_refused(served: Served):
-    with served.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n") as line:
-        with contextlib.suppress(ConnectionError):
-            for _ in range(200):
-                line.sendall(b"X-Filler: " + b"a" * 1000 + b"\r\n")
-        assert until_closed(line)[:12] in (b"HTTP/1.1 431", b"")  # cut off, whether its words arrive or not
+    answer = served.answer_to_a_head_without_end()
+    assert answer[:12] in (b"HTTP/1.1 431", b"")  # cut off, whether its words arrive or not
     assert httpx.get(f"{served.url}/health", timeout=5).status_code == 200
 
 
@@ -144,23 +182,24 @@ def test_a_head_without_end_is_refused(served: Served):
 )
 @pytest.mark.parametrize("value", [b"\xff\xfe", b"0.000001", b"-1", b"?1"])
 def test_no_header_gives_ray_orders(served: Served, name: bytes, value: bytes):
-    with served.raw(
-        b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s: %s\r\n\r\n" % (name, value)
-    ) as line:
-        assert until_closed(line).startswith(b"HTTP/1.1 200 ")
+    request = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s: %s\r\n\r\n" % (name, value)
+    assert served.answer_to(request).startswith(b"HTTP/1.1 200 ")
 
 
 def test_serves_own_pages_are_not_shown(served: Served):
     assert httpx.get(f"{served.url}/-/routes").status_code == 404
     assert httpx.get(f"{served.url}/-/healthz").status_code == 200
-    assert httpx.get(f"{served.url}/-/routes").headers["X-Content-Type-Options"] == "nosniff"
+    answer = httpx.get(f"{served.url}/-/routes", headers={"X-Request-Id": "no-such-page"})
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers.get_list("X-Request-Id") == ["no-such-page"]
+    until(lambda: [line["status"] for line in log_of(served) if line.get("request_id") == "no-such-page"] == [404], 5.0)
+    text = httpx.get(f"{served.url}/metrics", timeout=30).text
+    assert 'workbench_requests_total{method="GET",route="unmatched",status="404"} 2.0' in text
 
 
 def test_the_log_of_the_replicas_is_this_process_stderr(served: Served):
     httpx.get(f"{served.url}/status", headers={"X-Request-Id": "find-me"}, timeout=30)
-    until(lambda: "find-me" in served.log.read_text(), 5.0)
-    lines = [json.loads(line) for line in served.log.read_text().splitlines() if line.startswith("{")]
-    entry = next(line for line in lines if line.get("request_id") == "find-me")
+    entry = served.entry("find-me")
     assert (entry["path"], entry["status"], entry["level"]) == ("/status", 200, "info")
 
 
@@ -245,6 +284,53 @@ def test_the_study_of_the_real_data_is_the_same_through_every_door(
         assert http(other.url, "real") == summary
 
 
+def test_a_killed_job_is_the_same_failure_whichever_replica_is_asked(served: Served):
+    job = httpx.post(f"{served.url}/reports", json=STUDY, timeout=60).json()["id"]
+    folder = JobFolder(served.home / "jobs" / job)
+    until(lambda: "pid" in (folder.read() or {}), 60.0)
+    os.kill((folder.read() or {})["pid"], signal.SIGKILL)
+    seen = set()
+    until(lambda: seen.add(answer_on(served, job)) or answer_on(served, job)[0] == "failed", 60.0)
+    seen |= {answer_on(served, job) for _ in range(40)}
+    killed = ("failed", "its process was killed by SIGKILL; memory may have run out")
+    assert seen in ({killed}, {("running", None), killed})
+
+
+def answer_on(served: Served, job: str) -> tuple[str, str | None]:
+    """Ask how a job stands, on a connection of its own."""
+    answer = httpx.get(f"{served.url}/jobs/{job}", timeout=30).json()
+    return answer["status"], answer["error"]
+
+
+def test_a_report_whose_kernel_is_killed_names_the_cell_and_gives_its_notebook(served: Served):
+    job = httpx.post(f"{served.url}/reports", json=STUDY, timeout=60).json()["id"]
+    folder = JobFolder(served.home / "jobs" / job)
+    until(lambda: "pid" in (folder.read() or {}), 60.0)
+    until(lambda: kill_kernel_in_a_cell((folder.read() or {})["pid"]), 120.0)
+    ended = finished(served, job)
+    assert ended["status"] == "failed"
+    assert re.match(
+        r'cell \d+ \("[^"]+"\) stopped with DeadKernelError: the kernel died, killed by SIGKILL', ended["error"]
+    )
+    answer = httpx.get(f"{served.url}/jobs/{job}/result?format=ipynb", timeout=30)
+    statuses = [
+        cell["metadata"]["papermill"]["status"] for cell in answer.json()["cells"] if cell["cell_type"] == "code"
+    ]
+    assert statuses.count("failed") == 1 and statuses[-1] == "pending"
+    assert str(served.home.parent) not in answer.text
+
+
+def kill_kernel_in_a_cell(pid: int) -> bool:
+    """Kill a job's kernel where it is at a cell, having begun to import what only cells do; return whether it was."""
+    for process in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            is_kernel = any("serve_kernel" in part for part in process.cmdline())
+            if is_kernel and any("pandas" in part.path for part in process.memory_maps()):
+                process.kill()
+                return True
+    return False
+
+
 def test_jobs_use_the_ray_that_serves(served: Served):
     job = httpx.post(f"{served.url}/reports", json=STUDY, timeout=60).json()["id"]
     assert finished(served, job, 240.0)["status"] == "done"
@@ -278,7 +364,7 @@ def test_a_stopped_server_answers_what_it_began_and_its_jobs_run_on(address: str
     assert served.process.wait(60) == 128 + signal.SIGTERM
     assert folder.is_alive()
     served.start()
-    assert finished(served, job)["status"] == "done"
+    assert finished(served, job, 300.0)["status"] == "done"
 
 
 def test_a_second_server_and_a_taken_port_are_refused_in_one_line(served: Served, address: str, tmp_path: Path):

@@ -40,6 +40,7 @@ def scenario(tmp_path: Path, how: signal.Signals) -> tuple[int, str, str]:
     log = tmp_path / "log"
     try:
         until(lambda: driver.poll() is not None or (log.exists() and log.read_text().count("\n") == 2), 120)
+        assert driver.poll() is None, driver.communicate()
         if how is signal.SIGINT:
             os.killpg(driver.pid, how)  # a terminal's Ctrl-C reaches every process of the group
         else:

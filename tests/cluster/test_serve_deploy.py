@@ -23,6 +23,7 @@ from workbench.api.patience import VARIABLE as LIMITS
 from workbench.api.settings import Settings
 from workbench.client import Client
 from workbench.cluster.serving import PROXY_HOOK
+from workbench.cluster.surroundings import PROXY_METRICS_VARIABLE as METRICS
 from workbench.errors import ConfigError
 
 CONFIG = Path(deploy.__file__).with_name("serve.yaml")
@@ -71,7 +72,8 @@ def cluster(tmp_path: Path) -> Iterator[tuple[dict[str, str], str, int]]:
     environment |= {"WORKBENCH_HOME": str(home), "WORKBENCH_API_KEY": KEY}
     # What the config file tells the operator to set for the limits.
     environment |= dict(re.findall(r"^#   (\w+)=(.*)$", CONFIG.read_text(), flags=re.M))
-    assert {PROXY_HOOK, LIMITS} <= set(environment)
+    assert {PROXY_HOOK, LIMITS, METRICS} <= set(environment)
+    environment[METRICS] = str(tmp_path / "metrics")
     environment["PATH"] = str(Path(sys.executable).parent) + os.pathsep + environment["PATH"]
     short = tempfile.mkdtemp(prefix="wb-")  # the path of a socket has 107 bytes at most
     command = ["ray", "start", "--head", "--block", "--disable-usage-stats", f"--port={ports[0]}", "--num-cpus=2"]
@@ -136,3 +138,6 @@ def test_serve_deploy_serves_the_api_on_a_cluster(cluster: tuple[dict[str, str],
     assert httpx.get(f"{url}/-/routes").json() == {
         "detail": "Not Found"
     }  # the limits are in force: Serve would list its routes
+    text = httpx.get(f"{url}/metrics", headers={"X-API-Key": KEY}, timeout=30).text
+    assert 'workbench_requests_total{method="GET",route="unmatched",status="404"} 1.0' in text
+    assert 'workbench_requests_total{method="GET",route="unmatched",status="401"} 1.0' in text

@@ -6,13 +6,13 @@ application, bound. Its replicas run on the head, where its state lies; a key mu
 
 from __future__ import annotations
 
-import tempfile
+import os
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from workbench.errors import ConfigError
+from workbench.market.home import temporary
 
 _EVERYWHERE = "0.0.0.0"
 _KNOWN = ("replicas",)
@@ -35,7 +35,7 @@ def application(arguments: Mapping[str, Any]) -> Any:
     from workbench.api.serve import how_on_ray
     from workbench.api.settings import Settings
     from workbench.cluster.deployment import HEAD, deployment
-    from workbench.cluster.surroundings import METRICS_VARIABLE
+    from workbench.cluster.surroundings import METRICS_VARIABLE, PROXY_METRICS_VARIABLE
 
     unknown = sorted(set(arguments) - set(_KNOWN))
     if unknown:
@@ -44,5 +44,6 @@ def application(arguments: Mapping[str, Any]) -> Any:
     if replicas is not None and (isinstance(replicas, bool) or not isinstance(replicas, int)):
         raise ConfigError(f"replicas must be a whole number, got {replicas!r}")
     settings = Settings.from_environment(host=_EVERYWHERE, replicas=replicas, engine="Ray Serve", job_engine="ray")
-    metrics = Path(tempfile.gettempdir()) / f"workbench-serve-{uuid.uuid4().hex}"
-    return deployment(Replica(settings), how_on_ray(settings), HEAD, {METRICS_VARIABLE: str(metrics)})
+    own = temporary() / f"workbench-serve-{uuid.uuid4().hex}"
+    metrics = os.environ.get(PROXY_METRICS_VARIABLE) or str(own)
+    return deployment(Replica(settings), how_on_ray(settings), HEAD, {METRICS_VARIABLE: metrics})

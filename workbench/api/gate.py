@@ -11,11 +11,6 @@ import hashlib
 import hmac
 import logging
 import math
-import re
-import secrets
-import time
-from dataclasses import dataclass, field
-from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -25,13 +20,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from workbench.api.limiter import RateLimit
 from workbench.api.metrics import Metrics
 from workbench.api.problems import Refusal
-from workbench.api.settings import Settings, is_loopback
+from workbench.api.settings import Settings
+from workbench.api.visits import LEFT, UNMATCHED, Visit, begin, record
+from workbench.listening import is_loopback
 
 OPEN_PATHS = ("/health",)  # for load balancers and containers; it says nothing of the data
 UPLOAD_PATH = "/datasets"
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_LEFT = 499  # what the log calls a request whose client left before it was whole
 _LOG = logging.getLogger("workbench.api")
 _CLOSE = {"Connection": "close"}  # what is left of the body is not read
 
@@ -43,16 +38,6 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-
-
-@dataclass
-class _Visit:
-    """One request on its way."""
-
-    id: str
-    started: float = field(default_factory=time.perf_counter)
-    status: int = 0
-    caller: str = ""
 
 
 class Gate:
@@ -73,9 +58,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        visit = _Visit(given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8))
+        headers, visit = Headers(scope=scope), begin(scope)
         sending = self._sending(visit, send)
         try:
             self._admit(scope, headers, visit)
@@ -84,7 +67,7 @@ class Gate:
             answer = JSONResponse({"detail": refusal.detail}, refusal.status_code, refusal.headers)
             await answer(scope, receive, sending)
         except ClientDisconnect:
-            visit.status = visit.status or _LEFT
+            visit.status = visit.status or LEFT
         except Exception:
             _LOG.exception("unexpected", extra={"fields": {"request_id": visit.id, "path": scope["path"]}})
             if visit.status:
@@ -92,12 +75,10 @@ class Gate:
             detail = f"internal error; the server's log has it under request {visit.id}"
             await JSONResponse({"detail": detail}, 500)(scope, receive, sending)
         finally:
-            self._record(scope, visit)
+            record(visit, scope, getattr(scope.get("route"), "path", UNMATCHED), self._metrics)
 
-    def _admit(self, scope: Scope, headers: Headers, visit: _Visit) -> None:
+    def _admit(self, scope: Scope, headers: Headers, visit: Visit) -> None:
         """Raise a Refusal where the request may not go on."""
-        client = (scope.get("client") or ("unknown", 0))[0]
-        visit.caller = client
         if not self._settings.key_hashes:
             # A page in a browser could reach a server on loopback by a name of its own that leads there.
             if not is_loopback(_host_name(headers.get("host", ""))):
@@ -105,7 +86,7 @@ class Gate:
         elif scope["path"] not in OPEN_PATHS:
             key = _key_number(headers, self._settings.key_hashes)
             if key is None:
-                self._check_rate(client)
+                self._check_rate(visit.caller)
                 raise Refusal(
                     401,
                     "an API key must be given: Authorization: Bearer KEY, or X-API-Key",
@@ -149,7 +130,7 @@ class Gate:
 
         return receiving
 
-    def _sending(self, visit: _Visit, send: Send) -> Send:
+    def _sending(self, visit: Visit, send: Send) -> Send:
         """Return a `send` that adds the headers."""
 
         async def sending(message: Message) -> None:
@@ -162,23 +143,6 @@ class Gate:
             await send(message)
 
         return sending
-
-    def _record(self, scope: Scope, visit: _Visit) -> None:
-        seconds = time.perf_counter() - visit.started
-        route = getattr(scope.get("route"), "path", "unmatched")
-        # A client may invent methods; each would be a time series of its own.
-        method = scope["method"] if scope["method"] in ("GET", "POST", "DELETE") else "other"
-        self._metrics.answered(route, method, visit.status, seconds)
-        if _LOG.isEnabledFor(logging.INFO):
-            fields: dict[str, Any] = {
-                "request_id": visit.id,
-                "method": scope["method"],
-                "path": scope["path"],
-                "status": visit.status,
-                "milliseconds": round(1000 * seconds, 3),
-                "caller": visit.caller,
-            }
-            _LOG.info("request", extra={"fields": fields})
 
 
 def _host_name(host: str) -> str:

@@ -6,6 +6,7 @@ from before it starts to its end, whoever started it and whatever became of the 
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import fcntl
 import json
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from workbench.errors import WorkbenchError
 from workbench.market.durable import write_file
 
 SCHEMA = 1
@@ -25,7 +27,7 @@ ACTIVE = ("queued", "running")
 
 STDOUT, LOG, EXIT, ROWS, OUT = "stdout", "log", "exit", "rows.parquet", "out"
 JSON_ROWS = 10_000  # up to which the command line prints the rows of a sweep
-_STATUS, _ALIVE, _NEW = "status.json", "alive", ".new-"
+_STATUS, _ALIVE, _SERVERS, _NEW = "status.json", "alive", "servers", ".new-"
 _ID = re.compile(r"[0-9a-f]{16}")
 _TAIL_BYTES = 8192
 _PROGRESS = re.compile(r"^workbench: [\w ]+: ([\d,]+)(?: of ([\d,]+))? ?(.*?) after \d+ s$", re.MULTILINE)
@@ -108,9 +110,15 @@ class JobFolder:
         return lines[-1].removeprefix("workbench: ") if lines else None
 
     def exit_code(self) -> int | None:
-        """Return the code with which the process ended by itself; None where it did not."""
+        """Return the code with which the process ended, negative for a signal; None where nobody wrote it down."""
         text = self.tail(EXIT)
-        return int(text) if text.isdecimal() else None
+        return int(text) if text.removeprefix("-").isdecimal() else None
+
+    def note_exit(self, code: int) -> None:
+        """Write down what its parent knows of the end of a process, unless the process did so itself."""
+        if self.exit_code() is None:
+            with contextlib.suppress(WorkbenchError):  # the folder is gone, or the disk is full
+                write_file(self.path / EXIT, str(code).encode("ascii"))
 
     def page(self) -> Path | None:
         """Return the page that a report printed the path of, where it lies in this folder."""
@@ -121,6 +129,32 @@ class JobFolder:
 
 def _whole(text: str) -> int:
     return int(text.replace(",", ""))
+
+
+class Presence:
+    """What tells the server processes of one folder of jobs that there are others: a lock that each of them shares while it serves."""
+
+    def __init__(self, folder: Path) -> None:
+        self._descriptor = os.open(folder / _SERVERS, os.O_RDWR | os.O_CREAT, 0o600)
+
+    def is_alone(self) -> bool:
+        """Tell whether there is no other, and let none come until `share` is called."""
+        return self._take(fcntl.LOCK_EX)
+
+    def share(self) -> bool:
+        """Let others come; return False where it is another one that does not yet."""
+        return self._take(fcntl.LOCK_SH)
+
+    def close(self) -> None:
+        """Be there no longer."""
+        os.close(self._descriptor)
+
+    def _take(self, how: int) -> bool:
+        try:
+            fcntl.flock(self._descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 def find_job(folder: Path, name: str) -> JobFolder | None:

@@ -18,7 +18,16 @@ from workbench.api.bodies import AnalyzeRequest, SweepRequest, documented_body, 
 from workbench.api.datasets import Data
 from workbench.api.job_commands import Command, report_command, sweep_command
 from workbench.api.job_files import JobFolder
-from workbench.api.job_outcome import IPYNB, JSON, PARQUET, hide_inputs, result_file, warnings_of
+from workbench.api.job_outcome import (
+    IPYNB,
+    JSON,
+    PARQUET,
+    hide_inputs,
+    not_done,
+    result_file,
+    warnings_of,
+    without_tracebacks,
+)
 from workbench.api.problems import Refusal, documented
 from workbench.api.server import Server, json_body, server_of
 from workbench.report.parameters import NOTEBOOKS
@@ -97,7 +106,7 @@ async def _submit(server: Server, asked: AnalyzeRequest, command: Any) -> Respon
     made: Command = command(data)
     await server.pool.run(_check, server, asked, data, made.kind)  # what is wrong with it is said now, not by the job
     status = await asyncio.to_thread(server.jobs.submit, made, asked.model_dump(mode="json", exclude_unset=True))
-    answer = _answer(JobFolder(server.jobs.folder / status["id"]), status)
+    answer = _answer(server, JobFolder(server.jobs.folder / status["id"]), status)
     return JSONResponse(answer, 202, {"Location": f"/jobs/{status['id']}"})
 
 
@@ -111,7 +120,8 @@ def _check(server: Server, asked: AnalyzeRequest, data: Data, kind: str) -> None
 @router.get("/jobs/{job_id}", summary="How a job stands", responses=documented(404), response_model=JobAnswer)
 async def get_job(request: Request, job_id: JobId) -> dict[str, Any]:
     """Return the status of a job."""
-    return await asyncio.to_thread(lambda: _answer(*server_of(request).jobs.get(job_id)))
+    server = server_of(request)
+    return await asyncio.to_thread(lambda: _answer(server, *server.jobs.get(job_id)))
 
 
 @router.delete("/jobs/{job_id}", summary="Cancel a job", responses=documented(404, 409), response_model=JobAnswer)
@@ -119,7 +129,7 @@ async def cancel_job(request: Request, job_id: JobId) -> dict[str, Any]:
     """Cancel a job that waits or runs; one that has ended stays as it is."""
     server = server_of(request)
     status = await asyncio.to_thread(server.jobs.cancel, job_id)
-    return _answer(JobFolder(server.jobs.folder / job_id), status)
+    return _answer(server, JobFolder(server.jobs.folder / job_id), status)
 
 
 @router.get(
@@ -128,7 +138,7 @@ async def cancel_job(request: Request, job_id: JobId) -> dict[str, Any]:
     response_class=Response,
     responses={
         200: {
-            "description": "A sweep's rows, or a report's JSON or notebook",
+            "description": "A sweep's rows, or a report's JSON or notebook; of a failed report the notebook",
             "content": {JSON: {"schema": {}}, PARQUET: {}, IPYNB: {"schema": {"type": "object"}}},
         },
         **documented(404, 409, 422),
@@ -139,7 +149,10 @@ async def get_result(
     job_id: JobId,
     format: Literal["json", "parquet", "ipynb"] = "json",  # noqa: A002
 ) -> Response:
-    """Return a sweep's list of `{"config", "summary"}`, or its Parquet file; a report's JSON, or its executed notebook."""
+    """Return a sweep's list of `{"config", "summary"}`, or its Parquet file; a report's JSON, or its executed notebook.
+
+    A report that failed has no JSON, but its notebook up to the cell that stopped it: `format=ipynb`.
+    """
     return await asyncio.to_thread(_result, server_of(request), job_id, format)
 
 
@@ -152,6 +165,8 @@ def _result(server: Server, job_id: str, form: str) -> Response:
     if kind == IPYNB:
         # papermill's account names the file that was run, which lies with this installation.
         text = text.replace(json.dumps(f"{NOTEBOOKS}{os.sep}", ensure_ascii=False)[1:-1], "")
+        if status["status"] != "done":
+            text = server.without_paths(without_tracebacks(text))
         return Response(
             text, media_type=kind, headers={"Content-Disposition": f'attachment; filename="report-{job_id}.ipynb"'}
         )
@@ -174,7 +189,7 @@ def _page(server: Server, job_id: str) -> Response:
     if status["kind"] != "report":
         raise Refusal(404, "only a report has a page; a sweep's rows are at /jobs/{id}/result")
     if status["status"] != "done":
-        raise Refusal(409, f"a report must be done to have a page, got one that is {status['status']}")
+        raise not_done(job, status, "have a page")
     page = job.page()
     if page is None:
         raise Refusal(404, "the report's page is gone")
@@ -182,14 +197,16 @@ def _page(server: Server, job_id: str) -> Response:
     return Response(text, media_type="text/html", headers={"Content-Security-Policy": PAGE_POLICY})
 
 
-def _answer(job: JobFolder, status: dict[str, Any]) -> dict[str, Any]:
+def _answer(server: Server, job: JobFolder, status: dict[str, Any]) -> dict[str, Any]:
     """Return a status as clients see it."""
+    error = status.get("error")
     shown = {name: status.get(name) for name in JobAnswer.model_fields}
     done, place = status["status"] == "done", f"/jobs/{status['id']}"
     total = status["total"]
     everything = {"done": total, "total": total, "unit": "configurations"}
     return shown | {
         "progress": everything if done and total is not None else job.progress(),
+        "error": None if error is None else server.hide_paths(error),
         "warnings": warnings_of(job, status),
         "result": f"{place}/result" if done else None,
         "html": f"{place}/html" if done and status["kind"] == "report" else None,

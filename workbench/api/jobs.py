@@ -1,7 +1,8 @@
 """Long work: one job is one folder and one `workbench` process, whose life does not depend on the server's.
 
 Enters: commands. Leaves: statuses. Any number of server processes may share the folder of jobs: whoever holds its lock looks after all
-jobs, starts what waits and writes down what has ended. A server that starts finds the jobs of the one before it, which run on.
+jobs, starts what waits and writes down what has ended. A server that starts finds the jobs of the one before it, which run on; it calls
+those lost that ended without a word while there was no server.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import psutil  # type: ignore[import-untyped]
 
 import workbench
 from workbench.api.job_commands import Command
-from workbench.api.job_files import ACTIVE, LOG, STDOUT, JobFolder, find_job, job_folders, new_job, now
+from workbench.api.job_files import ACTIVE, LOG, STDOUT, JobFolder, Presence, find_job, job_folders, new_job, now
 from workbench.api.job_outcome import outcome
 from workbench.api.problems import Refusal, busy
 from workbench.api.settings import KEY, KEY_FILE, Settings
@@ -34,6 +35,7 @@ from workbench.market.home import VARIABLE
 _LOOK_SECONDS = 0.25
 _PRUNE_SECONDS = 60.0
 _LOCK_SECONDS = 5.0
+_PARENT_SECONDS = 3.0  # in which the server process that started a job writes down by which signal it ended
 _LOG = logging.getLogger("workbench.api")
 
 
@@ -57,13 +59,15 @@ class Jobs:
         self._over: set[str] = (
             set()
         )  # jobs that are finished and whose process is gone: nothing happens to them any more
+        self._gone: dict[str, float] = {}  # jobs whose process was gone without a word, and since when
         self._pruned = 0.0
         self._stop, self._wake = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to look after the jobs."""
-        self._thread = threading.Thread(target=self._look_after, name="jobs", daemon=True)
+        presence = Presence(self.folder)
+        self._thread = threading.Thread(target=self._look_after, args=(presence,), name="jobs", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -137,17 +141,44 @@ class Jobs:
         except filelock.Timeout:
             raise busy("the jobs are being looked after", self._settings.retry_after_seconds) from None
 
-    def _look_after(self) -> None:
-        while not self._stop.is_set():
-            try:
-                with self._lock.acquire(timeout=0):
-                    self.look()
-            except filelock.Timeout:
-                pass  # another server process does it
-            except Exception:  # a full disk, say: the jobs must be looked after again once there is room
-                _LOG.exception("jobs")
-            self._wake.wait(_LOOK_SECONDS)
-            self._wake.clear()
+    def _look_after(self, presence: Presence) -> None:
+        try:
+            if presence.is_alone():
+                self._try(self._inherit, _LOCK_SECONDS)
+            while not (presence.share() or self._stop.is_set()):
+                self._stop.wait(_LOOK_SECONDS)
+            while not self._stop.is_set():
+                self._reap()
+                self._try(self.look)
+                self._wake.wait(_LOOK_SECONDS)
+                self._wake.clear()
+        finally:
+            presence.close()
+
+    def _try(self, look: Callable[[], None], seconds: float = 0.0) -> None:
+        """Do something to the jobs, unless another server process is at it."""
+        try:
+            with self._lock.acquire(timeout=seconds):
+                look()
+        except filelock.Timeout:
+            pass
+        except Exception:  # a full disk, say: the jobs must be looked after again once there is room
+            _LOG.exception("jobs")
+
+    def _inherit(self) -> None:
+        """Write down what became of the jobs that ended while there was no server."""
+        for job in job_folders(self.folder):
+            status = job.read()
+            if status is not None and status["status"] == "running" and not job.is_alive():
+                self._finish(job, status, was_watched=False)
+
+    def _reap(self) -> None:
+        """Write down how those processes ended that this one started: nobody else is told."""
+        for name, child in list(self._children.items()):
+            code = child.poll()
+            if code is not None:
+                JobFolder(self.folder / name).note_exit(code)
+                del self._children[name]
 
     def look(self) -> None:
         """Write down what has ended, kill what must not go on, start what waits. The lock must be held."""
@@ -180,7 +211,7 @@ class Jobs:
         except BlockingIOError:  # somebody restored an old status: the process is there
             job.write(status | {"status": "running", "started_at": status["created_at"]})
             return
-        # Written first: a server that dies right here leaves a job that is lost at worst, never one that runs twice.
+        # Written first: a server that dies right here leaves a job that never runs at worst, and none that runs twice.
         status |= {"status": "running", "started_at": now()}
         job.write(status)
         try:
@@ -213,17 +244,22 @@ class Jobs:
 
     def _settle(self, job: JobFolder, status: dict[str, Any]) -> bool:
         """Write down the end of a job whose process has ended; return whether it still runs."""
-        child = self._children.get(job.id)
-        code = None if child is None else child.poll()
-        if job.is_alive() if child is None else code is None:
+        if job.is_alive():
             if _age_seconds(status["started_at"]) <= self._settings.job_seconds:
                 return True
             self._end(job, status, "failed", f"it took more than {self._settings.job_seconds:g} s")
             return False
-        self._children.pop(job.id, None)
-        state, error = outcome(job, status, code)
-        job.write(status | {"status": state, "error": error, "finished_at": now()})
+        if job.exit_code() is None:
+            since = self._gone.setdefault(job.id, time.monotonic())
+            if time.monotonic() - since < _PARENT_SECONDS:
+                return True
+        self._finish(job, status, was_watched=True)
         return False
+
+    def _finish(self, job: JobFolder, status: dict[str, Any], was_watched: bool) -> None:
+        state, error = outcome(job, status, was_watched)
+        job.write(status | {"status": state, "error": error, "finished_at": now()})
+        self._gone.pop(job.id, None)
 
     def _end(self, job: JobFolder, status: dict[str, Any], state: str, error: str | None) -> None:
         """Write down that a job is over, then end its process: the other way round its end would look like a failure."""
@@ -239,9 +275,6 @@ class Jobs:
 
     def _see_out(self, job: JobFolder, status: Mapping[str, Any]) -> None:
         """Make sure that the process of a job that is over ends too."""
-        child = self._children.get(job.id)
-        if child is not None and child.poll() is not None:
-            del self._children[job.id]  # reaped
         if not job.is_alive():
             self._over.add(job.id)
         elif time.time() > status.get("kill_at", 0.0):

@@ -37,9 +37,9 @@ def log_to_stderr(level: int = logging.INFO) -> None:
 
 
 def log_to_pipe() -> None:
-    """Send the server's log to the process that serves it; to stderr where there is none."""
-    path = os.environ.get(LOG_VARIABLE)
-    _log_to(lambda: logging.StreamHandler(_Pipe(path)) if path else logging.StreamHandler(), logging.INFO)
+    """Send the server's log to the process that serves it; to stderr where there is none, or where it is another machine's."""
+    path = os.environ.get(LOG_VARIABLE, "")
+    _log_to(lambda: logging.StreamHandler(_Pipe(path) if os.path.exists(path) else None), logging.INFO)
 
 
 class _Pipe:

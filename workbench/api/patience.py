@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from typing import Any
 
 from starlette.middleware import Middleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from workbench.cluster.surroundings import METRICS_VARIABLE, PROXY_METRICS_VARIABLE
+
 HOOK = "workbench.api.patience:install"
 """What Ray Serve has to call where it accepts connections."""
 VARIABLE = "WORKBENCH_SERVE_LIMITS"
-"""Holds the limits there, as a JSON object: header_seconds, and what `Threshold` takes."""
+"""Holds the limits there, as a JSON object: header_seconds, and what `Threshold` takes of numbers."""
 
 HEAD_BYTES = 64 << 10
 _TOO_LARGE = (
@@ -82,8 +85,29 @@ def install() -> list[Middleware]:
     """Let every server of this process have the limits; return what Ray Serve is to put before itself."""
     from uvicorn.protocols.http import auto
 
+    is_counted = _count_with_the_replicas()  # before anything imports what counts
+    from workbench.api.logs import log_to_pipe
+    from workbench.api.metrics import Metrics
     from workbench.api.threshold import Threshold
 
+    log_to_pipe()
     limits = json.loads(os.environ[VARIABLE])
     auto.AutoHTTPProtocol = protocol_with_patience(limits.pop("header_seconds"))
-    return [Middleware(Threshold, **limits)]
+    return [Middleware(Threshold, **limits, metrics=Metrics({}) if is_counted else None)]
+
+
+def _count_with_the_replicas() -> bool:
+    """Let what is counted here be added to what the replicas count; return whether it can be.
+
+    It cannot where no folder is named for it, as with `serve deploy` unless the operator does, or where that is another machine's.
+    """
+    folder = os.environ.get(PROXY_METRICS_VARIABLE, "")
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        pass
+    except OSError:
+        return False
+    if "prometheus_client" not in sys.modules:  # it decides when it is imported
+        os.environ[METRICS_VARIABLE] = folder
+    return os.environ.get(METRICS_VARIABLE) == folder

@@ -6,6 +6,7 @@ Enters: settings. Leaves: a server that runs until it is told to stop, then answ
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from workbench.api.logs import log_to_stderr
 from workbench.api.patience import HOOK, VARIABLE, protocol_with_patience
 from workbench.api.replica import Replica
 from workbench.api.settings import Settings
+from workbench.errors import ConfigError
+from workbench.market.files import show
 
 if TYPE_CHECKING:
     from workbench.cluster.deployment import Serving
@@ -46,6 +49,23 @@ def serve_locally(settings: Settings) -> None:
     uvicorn.Server(config).run()
 
 
+def check_on_ray(settings: Settings) -> None:
+    """Raise what is wrong with serving on Ray, before any of it is started.
+
+    Raises
+    ------
+    ConfigError
+        An API key is set, as it must be beyond loopback, and the Ray that would be started lets everybody in without.
+    """
+    from workbench.cluster.session import asks_no_token
+
+    if settings.key_hashes and asks_no_token():
+        raise ConfigError(
+            f"RAY_AUTH_MODE must be token, or not set, where an API key is set, got {show(os.environ['RAY_AUTH_MODE'])!r}: who reaches "
+            "the ports of the Ray that is started would need no key; unset it, or serve with --engine local"
+        )
+
+
 def serve_on_ray(settings: Settings, ready: Callable[[str], None], replace: bool = False) -> None:
     """Serve by replicas of Ray Serve until SIGTERM or Ctrl-C.
 
@@ -61,8 +81,9 @@ def serve_on_ray(settings: Settings, ready: Callable[[str], None], replace: bool
     Raises
     ------
     ConfigError, UnavailableError
-        See `serving`; or the Ray is gone.
+        See `check_on_ray` and `serving`; or the Ray is gone.
     """
+    check_on_ray(settings)
     from workbench.cluster.serving import serving, wait_while_alive
 
     with serving(Replica(settings), how_on_ray(settings, replace)) as address:

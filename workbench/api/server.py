@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from starlette.requests import Request
 
+import workbench
 from workbench.api.answers import analyze_answer, stocks_answer
 from workbench.api.bodies import StocksRequest
 from workbench.api.cache import ResultCache
@@ -111,10 +112,15 @@ class Server:
 
     def hide_paths(self, text: str) -> str:
         """Return an error's line as a client may read it: without paths of this machine, in words of this door."""
-        for path, name in ((self.settings.home, "WORKBENCH_HOME"), (Path.cwd(), "."), (Path(sys.prefix), "PREFIX")):
+        return in_api_words(self.without_paths(text))
+
+    def without_paths(self, text: str) -> str:
+        """Return a text in which the places of this server's state and of its installation have names."""
+        places = {self.settings.home: "WORKBENCH_HOME", Path.cwd(): ".", Path(sys.prefix): "PREFIX"}
+        for path, name in (places | {Path(workbench.__file__).parents[1]: "WORKBENCH"}).items():
             if path != Path(path.root):
                 text = without_path(text, path, name)
-        return in_api_words(text)
+        return text
 
 
 def server_of(request: Request) -> Server:

@@ -6,7 +6,6 @@ Enters: the environment (WORKBENCH_API_...) and a command line's options. Leaves
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -14,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import ConfigError
+from workbench.listening import is_loopback
 from workbench.market.files import show
 from workbench.market.home import home
 
 KEY, KEY_FILE = "WORKBENCH_API_KEY", "WORKBENCH_API_KEY_FILE"
 _PREFIX = "WORKBENCH_API_"
 _SHORTEST_KEY = 16
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -153,13 +152,3 @@ def _keys(environment: Mapping[str, str]) -> list[str]:
                 'make one: python -c "import secrets; print(secrets.token_urlsafe(32))"'
             )
     return keys
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this machine's own and reached from nowhere else."""
-    if host in _LOOPBACK:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

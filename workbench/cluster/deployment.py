@@ -89,7 +89,11 @@ def _amounts(resources: Mapping[str, float]) -> dict[str, float]:
 
 
 def deployment(
-    make_app: Callable[[ServedCluster], Any], how: Serving, node: str, variables: Mapping[str, str]
+    make_app: Callable[[ServedCluster], Any],
+    how: Serving,
+    node: str,
+    variables: Mapping[str, str],
+    settings: Mapping[str, str] | None = None,
 ) -> serve.Application:
     """Return an application, bound, that is not served yet.
 
@@ -103,6 +107,8 @@ def deployment(
         A resource that one node has: `node:ADDRESS`, or `HEAD`.
     variables
         Environment of the replicas; the folder that `METRICS_VARIABLE` names is made where they run.
+    settings
+        Ray's own settings for their processes, as environment variables.
     """
     given, own, address = surroundings(), _own_variables(), cluster_address()
 
@@ -130,7 +136,7 @@ def deployment(
             "num_cpus": 0,
             "resources": {node: 0.001},
             # Jobs are processes of their own, which live on when a replica ends in good order.
-            "runtime_env": {**(worker_environment() or {}), "env_vars": {_KILLS_CHILDREN: "0"}},
+            "runtime_env": {**(worker_environment() or {}), "env_vars": {_KILLS_CHILDREN: "0", **(settings or {})}},
         },
     )(serve.ingress(build)())
     return made.bind()

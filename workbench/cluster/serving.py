@@ -24,13 +24,17 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 from workbench.cluster.address import is_alive
 from workbench.cluster.deployment import HEAD, NAME, QUIET, ServedCluster, Serving, deployment
 from workbench.cluster.nodes import cluster_address
-from workbench.cluster.session import running
-from workbench.cluster.surroundings import LOG_VARIABLE, METRICS_VARIABLE
+from workbench.cluster.session import is_own, running
+from workbench.cluster.surroundings import LOG_VARIABLE, METRICS_VARIABLE, PROXY_METRICS_VARIABLE
 from workbench.errors import UnavailableError
 from workbench.listening import check_port
+from workbench.market.home import temporary
 
 PROXY_HOOK = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 """Names, in the process that accepts connections, a function that is called before it does, and returns middleware."""
+
+_NICENESS = "RAY_worker_niceness"
+"""Of Ray's workers, 15 by default. In a Ray that serves and does nothing else there is nothing that answers would have to wait for."""
 
 _CHECK_SECONDS, _LOST_CHECKS = 5.0, 3
 _LETTING_GO_SECONDS = 20.0
@@ -43,10 +47,8 @@ def serving(make_app: Callable[[ServedCluster], Any], how: Serving) -> Iterator[
 
     Parameters
     ----------
-    make_app
-        Called in each replica; it and what it holds must pickle. It should import what is heavy, or reads the environment, when called.
-    how
-        See `Serving`.
+    make_app, how
+        As `deployment` takes them.
 
     Yields
     ------
@@ -60,7 +62,10 @@ def serving(make_app: Callable[[ServedCluster], Any], how: Serving) -> Iterator[
     """
     if not how.replace:
         check_port(how.host, how.port)
-    with running(), tempfile.TemporaryDirectory(prefix="workbench-serve-", ignore_cleanup_errors=True) as folder:
+    with (
+        running(),
+        tempfile.TemporaryDirectory(prefix="workbench-serve-", dir=temporary(), ignore_cleanup_errors=True) as folder,
+    ):
         _check_free(how)
         with _shown(Path(folder) / "log"):
             try:
@@ -117,8 +122,11 @@ def _deploy(make_app: Callable[[ServedCluster], Any], how: Serving, folder: Path
     node = ray.get_runtime_context().get_node_id()
     entry = next(entry for entry in ray.nodes() if entry["NodeID"] == node)
     is_head = any(name.startswith(HEAD) for name in entry["Resources"])
-    variables = {LOG_VARIABLE: str(folder / "log"), METRICS_VARIABLE: str(folder / "metrics")}
-    application = deployment(make_app, how, f"node:{entry['NodeManagerAddress']}", variables)
+    log, metrics = str(folder / "log"), str(folder / "metrics")
+    variables = {LOG_VARIABLE: log, METRICS_VARIABLE: metrics}
+    settings = {_NICENESS: os.environ.get(_NICENESS, "0")} if is_own() else {}
+    proxy = {**settings, **how.proxy_variables, LOG_VARIABLE: log, PROXY_METRICS_VARIABLE: metrics}
+    application = deployment(make_app, how, f"node:{entry['NodeManagerAddress']}", variables, settings)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)  # of this process; those of the others follow
     try:
         serve.start(
@@ -127,7 +135,8 @@ def _deploy(make_app: Callable[[ServedCluster], Any], how: Serving, folder: Path
                 host=how.host, port=how.port, request_timeout_s=how.request_seconds, keep_alive_timeout_s=30
             ),
             logging_config=QUIET,
-            controller_options={"runtime_env": {"env_vars": dict(how.proxy_variables)}},
+            # Serve's controller hands its environment on to the processes that accept connections.
+            controller_options={"runtime_env": {"env_vars": proxy}},
         )
         serve.run(application, name=NAME, route_prefix="/", logging_config=QUIET)
     except (RuntimeError, ray.exceptions.RayError) as error:

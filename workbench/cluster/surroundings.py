@@ -17,6 +17,8 @@ LOG_VARIABLE = "WORKBENCH_SERVE_LOG"
 """Names a pipe; in a replica, a line written to it appears on the stderr of the process that serves."""
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Names a folder through which the replicas add up what they count; the name is that of Prometheus' client."""
+PROXY_METRICS_VARIABLE = "WORKBENCH_SERVE_METRICS"
+"""Names the same folder in the process that accepts connections: Ray starts it, and what it imports must not count there by itself."""
 
 _PREFIX = "WORKBENCH_"
 _SECRET = "WORKBENCH_API_KEY"  # no task needs it, and Ray shows arguments in places
