@@ -70,8 +70,8 @@ class Page:
 
 
 def commands(block: Block) -> Iterator[Command]:
-    """Yield the commands of a block, a line each, without their comments."""
-    for line in block.text.splitlines():
+    """Yield the commands of a block, a line each, or lines that end in a backslash; without their comments."""
+    for line in re.sub(r"\\\n\s*", "", block.text).splitlines():
         found = _EXIT.search(line)
         text = re.split(r"\s\s+# | # exit ", line)[0].strip()
         if text:

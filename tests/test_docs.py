@@ -10,19 +10,19 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache, partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
 import httpx
 import pandas as pd
 import pytest
-import typer
 import yaml
 from fake_yahoo import made_up_bars, running_fake
+from lines import IMAGE, check_line, compose_file, options_of_others, options_of_workbench
 from pages import ANYTHING, ROOT, Block, Page, Reader, commands, differences, file_of, missing_lines
 from served import free_port, serving
 
@@ -31,7 +31,6 @@ from workbench.api.app import create_app
 from workbench.api.bodies import AnalyzeRequest
 from workbench.api.problems import STATUSES
 from workbench.api.settings import Settings
-from workbench.cli import WITH_DATA, build
 from workbench.config import StudyConfig, Weighting
 from workbench.losses import KINDS
 from workbench.registry import find_signal, signal_names
@@ -152,10 +151,63 @@ def test_the_python_of_the_readme_runs(name: str, tmp_path: Path) -> None:
     assert done.stdout.strip()
 
 
+def percent(text: str) -> float:
+    """Return the number of a cell such as **+3.89 %**."""
+    return float(re.sub(r"[*%p ]", "", text))
+
+
+@pytest.mark.real
+def test_the_figures_of_the_readme_are_those_of_the_real_data(real_data: Path, tmp_path: Path) -> None:
+    market = workbench.load_market(real_data / "sentiment_data.csv", real_data / "prices.csv.gz")
+    found = run_study(StudyConfig(), market).published
+    assert found is not None
+    variants = found["corrected"]["variants"]
+    rows = {
+        "as published": found["published"],
+        "its recipe, run again, mistakes included": found["reproduced"],
+        "the same trades, right arithmetic, back to target every day": variants["LOOK-AHEAD lag 0, daily to target"],
+        "the same trades, right arithmetic, weights drift": variants["LOOK-AHEAD lag 0, drifting"],
+        "traded a day after the signal is complete, 10 bp of costs": variants["causal lag 1, 10 bps"],
+    }
+    section = README.partition("\n## The honest numbers\n")[2].partition("\n## ")[0]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in re.findall(r"^\|.*\|$", section, re.M)[2:]]
+    shown = {name.strip("*"): [percent(cell) for cell in cells] for name, *cells in lines}
+    names = ("total_portfolio_return", "total_benchmark_return", "excess_return")
+    assert shown == {what: [round(100 * row[name], 2) for name in names] for what, row in rows.items()}
+    (without,) = re.findall(r"without MRO the last row is (\S+ %)", section)
+    assert percent(without) == round(100 * variants["causal lag 1, 10 bps (no MRO)"]["total_portfolio_return"], 2)
+
+    words = ["report", "--sentiment", real_data / "sentiment_data.csv", "--prices", real_data / "prices.csv.gz"]
+    done = run(shlex.join(["workbench", *map(str, words)]), tmp_path)
+    assert done.returncode == 0, done.stderr
+    (said,) = re.findall(r"^> Verdict: (.*?)\. (.*)$", section, re.M)
+    notebook = json.loads(Path(done.stdout.strip()).with_suffix(".ipynb").read_text(encoding="utf-8"))
+    assert not missing_lines(f"Verdict: {said[0]}\n{said[1]}", shown_by([notebook]))
+
+
+def test_everybody_finds_their_lines_in_the_readme() -> None:
+    section = README.partition("\n## Install it your way\n")[2].partition("\n## ")[0]
+    parts = [part for part in re.split(r"^(?=\*\*)", section, flags=re.M) if part.startswith("**")]
+    programs = {"venv/bin/pip": "install.md", "conda": "install.md", "docker": "docker.md", "export": "cluster.md"}
+    assert len(parts) == len(programs)
+    for part, (program, name) in zip(parts, programs.items(), strict=True):
+        (block,) = re.findall(r"^```shell\n(.*?)^```", part, re.M | re.S)
+        assert f"([more](docs/{name}" in part and re.search(rf"^{program} ", block, re.M), program
+        assert len(block.splitlines()) <= 5 and "workbench report" in block, program
+
+
 def test_files_that_the_readme_names_exist() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    assert len(links) > 10
+    for target in links:
         assert (ROOT / target).exists(), target
-    for name in re.findall(r"^\| `([^`]+)` \|", README, flags=re.MULTILINE):
+
+
+def test_files_that_the_layout_names_exist() -> None:
+    rows = re.findall(r"^\| (`.+?`) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    assert len(names) > 10
+    for name in names:
         assert (ROOT / name).exists(), name
 
 
@@ -169,6 +221,7 @@ def test_commands_are_split_like_a_shell_would() -> None:
 PAGES = {path.name: Page(path) for path in sorted((ROOT / "docs").glob("*.md"))}
 ALL_PAGES = PAGES | {name: Page(ROOT / name) for name in ("README.md", "CONTRIBUTING.md")}
 API = "http://127.0.0.1:8000"
+SHELLS = ("sh", "console", "shell")  # `shell` is the README's `console`: for who has Docker, conda, a cluster
 NOTEBOOKS = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
 
 
@@ -261,14 +314,19 @@ class Follower:
         self._check(bool(yaml.safe_load(block.text)), block, "holds nothing")
 
     def _console(self, block: Block) -> None:
-        """Leave it: see the test of what cannot be run here."""
+        """Leave it: `check_line` holds it against the programs that it calls."""
 
 
 @cache
 def shown_by_notebooks() -> str:
     """Return the text of all outputs of the committed notebooks."""
+    return shown_by(NOTEBOOKS)
+
+
+def shown_by(notebooks: list[dict[str, Any]]) -> str:
+    """Return the text of all outputs of notebooks."""
     parts = []
-    for notebook in NOTEBOOKS:
+    for notebook in notebooks:
         for cell in notebook["cells"]:
             for output in cell.get("outputs", []):
                 text = output.get("text") or output.get("data", {}).get("text/plain", "")
@@ -306,7 +364,7 @@ def test_a_page_that_is_wrong_is_found(tmp_path: Path) -> None:
 # ---- what pages name ----
 
 
-def words_of(page: Page, languages: tuple[str, ...] = ("sh", "console")) -> str:
+def words_of(page: Page, languages: tuple[str, ...] = SHELLS) -> str:
     """Return what a page says in code: inline, and in blocks of these languages."""
     return "\n".join([*page.inline, *(block.text for block in page.blocks if block.language in languages)])
 
@@ -319,18 +377,6 @@ def source() -> str:
         path for name in ("Dockerfile", "docker-compose.yml", ".ci/container/enter") if (path := ROOT / name).is_file()
     ]
     return "\n".join(path.read_text(encoding="utf-8") for path in paths)
-
-
-@cache
-def command_line() -> dict[str, set[str]]:
-    """Return the options of each command of `workbench`, those of its groups by both words."""
-    found: dict[str, set[str]] = {}
-    top = typer.main.get_command(build(WITH_DATA))
-    for name, command in top.commands.items():  # type: ignore[attr-defined]
-        for own, one in getattr(command, "commands", {"": command}).items():
-            options = {text for item in one.params for text in (*item.opts, *item.secondary_opts)}
-            found[f"{name} {own}".strip()] = {*options, "--help"}
-    return found
 
 
 @pytest.mark.parametrize("name", ALL_PAGES)
@@ -390,90 +436,72 @@ def test_every_variable_that_is_read_is_named_by_a_page() -> None:
 
 @pytest.mark.parametrize("name", ALL_PAGES)
 def test_commands_and_options_that_a_page_names_exist(name: str) -> None:
-    page, known = ALL_PAGES[name], command_line()
+    page, known = ALL_PAGES[name], options_of_workbench()
     for block in page.blocks:
-        if block.language in ("sh", "console"):
+        if block.language in SHELLS:
             for command in commands(block):
                 if command.code == 0:  # the others show what a mistake is answered with
                     check_line(command.text)
     every = {option for options in known.values() for option in options} | {"--version"}
-    others = {"--shm-size", "--working-dir"}  # of Docker and of Ray
+    others = options_of_others() | {"--num-cpus", "--object-store-memory", "--working-dir"}  # of Ray
     for text in page.inline:
         words = text.split()
         if words and words[0] == "workbench" and len(words) > 1 and words[1][0] != "-":
             assert words[1] in {one.split()[0] for one in known}, text
+        elif words[:2] in (["docker", "compose"], ["docker", "run"], ["conda", "env"], ["pip", "install"]):
+            if words[2:]:
+                check_line(text)
+            continue
         elif words and words[0] in ("ray", "docker", "papermill", "make", "pip"):
             continue
         for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", text):
             assert option in every | others, f"{option} in {text}"
 
 
-def check_line(line: str) -> None:
-    """Hold a line against the programs that it calls: their commands and options."""
-    words = [word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)]
-    if not words or words[0] in ("export", "make", "papermill", "pip") or words[0].endswith("python"):
-        return
-    if words[0] == "sh":
-        assert (ROOT / words[1]).is_file(), line
-        return
-    if words[:2] == ["docker", "compose"]:
-        check_compose(words[2:])
-        return
-    options = [word.partition("=")[0] for word in words if word.startswith("--") and len(word) > 2]
-    if words[0] in ("ray", "serve"):
-        own, _, job = line.partition(" -- ")
-        found = [known for name, known in ray_commands().items() if f"{own} ".startswith(f"{name} ")]
-        assert len(found) == 1, line
-        options = {word for word in shlex.split(own) if word.startswith("--")}
-        assert options <= found[0], f"{line}: {options - found[0]}"
-        check_line(job)
-        return
-    assert words[0] in ("workbench", "curl"), line
-    if words[0] == "workbench":
-        groups = command_line()
-        command = " ".join(words[1:3]) if " ".join(words[1:3]) in groups else words[1]
-        assert set(options) <= groups[command], f"{line}: {set(options) - groups[command]}"
-
-
-def check_compose(words: list[str]) -> None:
-    """Hold what follows `docker compose` against the services of the file, and what it runs in one against the command line."""
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
-    scaled = [word.partition("=")[0] for option, word in pairwise(words) if option == "--scale"]
-    assert set(scaled) <= set(services), words
-    if words[0] in ("run", "exec", "logs", "stop", "restart"):
-        own = next(position for position, word in enumerate(words[1:], 1) if not word.startswith("-"))
-        assert words[own] in services, words
-        if words[own + 1 :]:
-            check_line(shlex.join(words[own + 1 :]))
-
-
-RAY_COMMANDS = """
-import json
-from ray.scripts.scripts import cli
-from ray.serve.scripts import cli as serve
-
-def commands(group, name):
-    for own, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, f"{name}{own} ")
-        else:
-            yield name + own, [text for item in command.params for text in (*item.opts, *item.secondary_opts)]
-
-print(json.dumps(dict([*commands(cli, "ray "), *commands(serve, "serve ")])))
-"""
-
-
-@cache
-def ray_commands() -> dict[str, set[str]]:
-    """Return the options of each of Ray's commands; in a process of its own, since Ray is not to be imported here."""
-    done = subprocess.run([sys.executable, "-c", RAY_COMMANDS], capture_output=True, text=True, timeout=120, check=True)
-    return {name: set(options) for name, options in json.loads(done.stdout.splitlines()[-1]).items()}
+@pytest.mark.parametrize(
+    "line",
+    [
+        "docker compose up --biuld",
+        "docker compose up worker",
+        "docker compose up --scale lab=2",
+        "docker compose run --rm lab workbench reprot",
+        "docker compose exec api workbench backtest --topn 3",
+        "docker compose cp lab:/etc/passwd .",
+        "docker compose frobnicate",
+        "docker build -t workbench:9.9.9 .",
+        "docker run --rm workbench:latest workbench report",
+        f"docker run --rm -p 0.0.0.0:8888:8888 {IMAGE}",
+        f"docker run --rm -p 127.0.0.1:22:22 {IMAGE}",
+        f"docker run --rm -v mine:/srv/elsewhere {IMAGE}",
+        f"docker run --rm -v workbench_dota:/srv/data {IMAGE}",
+        f"docker run --rm -e WORKBENCH_API_KEY_FILE=/run/secrets/api_key {IMAGE} workbench serve",
+        "conda env create -f environment.yaml",
+        "conda activate workbanch",
+        "pip install workbench",
+        'pip install "workbench[transformers]"',
+        "pip install -r requirements.txt",
+        "pip install --no-dependencies-at-all .",
+        "workbench sweep -o x.parquet",
+        "workbench sweep --grid",
+        "workbench backtest reports",
+        "ray job submit -- workbench nothing",
+        "serve deploy serve.yaml --adress http://127.0.0.1:8265",
+        "sh .ci/container/secret",
+        "python .ci/nothing.py",
+        "make raport",
+        "rm -r reports",
+    ],
+)
+def test_a_line_that_is_wrong_is_found(line: str) -> None:
+    with pytest.raises(AssertionError):
+        check_line(line)
 
 
 @pytest.mark.parametrize("name", ALL_PAGES)
 def test_names_in_code_exist(name: str) -> None:
     """What looks like a name of the workbench's own, with an underscore in it, occurs in its source."""
     known = set(re.findall(r"\w+", source()))
+    known |= {f"{compose_file()['name']}_{volume}" for volume in compose_file()["volumes"]}
     for text in ALL_PAGES[name].inline:
         for word in re.findall(r"(?<![\w/.-])[a-z]\w*_\w+(?![\w/-]|\.\w)", text):
             assert word in known, word
@@ -558,13 +586,58 @@ def test_the_citation_is_of_this_version() -> None:
     assert all(author.get("name") or author.get("family-names") for author in citation["authors"])
 
 
+def test_the_citation_is_one_by_the_schema_of_such_files() -> None:
+    checker = shutil.which("check-jsonschema", path=str(Path(sys.executable).parent))
+    if checker is None:
+        pytest.skip("no check-jsonschema for this machine")
+    command = [checker, "--builtin-schema", "vendor.citation-file-format", str(ROOT / "CITATION.cff")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_changelog_is_one_by_the_rules_of_such_files() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert text.startswith("# Changelog\n")
+    versions = re.findall(r"^## (.+)$", text, re.M)
+    assert versions[0] == "[Unreleased]"
+    for version in versions[1:]:
+        assert re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", version), version
+    kinds = re.findall(r"^### (.+)$", text, re.M)
+    assert kinds and set(kinds) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    commands_named = set(re.findall(r"\w+", " ".join(re.findall(r"`workbench ([^`]*)`", text))))
+    assert {name.split()[0] for name in options_of_workbench()} <= commands_named
+
+
 def test_the_layouts_name_every_top_level_folder() -> None:
-    listed = subprocess.run(
-        ["git", "-c", "safe.directory=*", "-C", str(ROOT), "ls-files"], capture_output=True, text=True, check=True
-    )
-    folders = {path.partition("/")[0] for path in listed.stdout.splitlines() if "/" in path}
-    named = set(re.findall(r"`([\w.]+)/", ALL_PAGES["CONTRIBUTING.md"].prose))
-    assert folders <= named
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    shipped = project["tool"]["hatch"]["build"]["targets"]["sdist"]["only-include"]
+    folders = {name for name in shipped if (ROOT / name).is_dir()}
+    assert len(folders) > 5
+    assert folders <= set(re.findall(r"`([\w.]+)/", ALL_PAGES["CONTRIBUTING.md"].prose))
+
+
+def test_what_is_backed_up_comes_back(tmp_path: Path) -> None:
+    """The tar commands of the page, each in the place of its container."""
+    lines = [
+        line.text for block in PAGES["docker.md"].blocks for line in commands(block) if "tar workbench:" in line.text
+    ]
+    (tmp_path / "full" / "srv" / "data" / "user").mkdir(parents=True)
+    (tmp_path / "full" / "srv" / "reports").mkdir()
+    for name in ("data/user/ä b", "data/jobs.json", "reports/page.html"):
+        (tmp_path / "full" / "srv" / name).write_text(name, encoding="utf-8")
+    for volume in ("data", "reports"):
+        (tmp_path / "empty" / "srv" / volume).mkdir(parents=True)
+    assert len(lines) == 4
+    for line in lines:
+        inside = "tar " + line.partition(f"tar {IMAGE} ")[2]
+        place = tmp_path / ("full" if " -cz " in inside else "empty") / "srv"
+        moved = inside.replace("-C /srv", shlex.join(["-C", str(place)]))
+        subprocess.run(["sh", "-c", moved], cwd=tmp_path, check=True, timeout=60)
+    tables = [
+        {path.relative_to(place): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+        for place in (tmp_path / "full", tmp_path / "empty")
+    ]
+    assert len(tables[0]) == 3 and tables[0] == tables[1]
 
 
 def test_targets_of_make_exist() -> None:

@@ -196,6 +196,18 @@ def test_wheel_holds_the_package_and_nothing_else_at_its_top(wheel: zipfile.ZipF
     assert not [name for name in wheel.namelist() if "__pycache__" in name or ".ipynb_checkpoints" in name]
 
 
+def test_wheel_holds_nothing_that_is_not_in_the_repository(wheel: zipfile.ZipFile):
+    known = {path.relative_to(ROOT).as_posix() for path in tracked_files()}
+    packed = {
+        f"workbench/_notebooks/{name.split('/')[1]}" for name in known if re.fullmatch(r"notebooks/[^/]+\.ipynb", name)
+    }
+    packed.add("workbench/_data/sentiment_data.csv")
+    names = [name for name in wheel.namelist() if ".dist-info/" not in name]
+    assert len(names) > 100
+    assert set(names) - known - packed == set()
+    assert len(names) == len(set(names))
+
+
 def test_wheel_holds_every_module_and_the_type_marker(wheel: zipfile.ZipFile):
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "workbench").rglob("*.py")}
     assert modules | {"workbench/py.typed"} <= set(wheel.namelist())
