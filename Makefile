@@ -14,7 +14,8 @@ unexport PYTHONDONTWRITEBYTECODE
 export HYPOTHESIS_STORAGE_DIRECTORY := $(VENV)/.cache/hypothesis
 export MYPY_CACHE_DIR := $(VENV)/.cache/mypy
 export RUFF_CACHE_DIR := $(VENV)/.cache/ruff
-export NUMBA_CACHE_DIR := $(abspath $(VENV))/.cache/numba
+# abspath would take a blank for the end of a name.
+export NUMBA_CACHE_DIR := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/.cache/numba
 
 .DEFAULT_GOAL := help
 .PHONY: help venv report test lint notebooks lock clean

@@ -22,6 +22,7 @@ from workbench.api.job_files import JobFolder, new_job
 from workbench.api.job_process import NICENESS
 from workbench.api.jobs import Jobs
 from workbench.api.settings import Settings
+from workbench.errors import UnavailableError
 
 ROOT = Path(workbench.__file__).resolve().parents[1]
 REPORT = {"dataset": "small", "top_n": 2}
@@ -295,6 +296,29 @@ def test_a_job_that_takes_too_long_is_ended(connect: Any, home: Path):
     ended = wait(client, job)
     assert (ended["status"], ended["error"]) == ("failed", "it took more than 0.5 s")
     until(lambda: not JobFolder(home / "jobs" / job).is_alive(), SECONDS)
+
+
+@pytest.mark.parametrize("failing", [1, 2])  # before its process is there, and before its number is written down
+def test_a_disk_that_is_full_as_a_job_starts_leaves_no_process_and_holds_no_place(
+    home: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+):
+    jobs = Jobs(Settings(home), lambda: dict(os.environ))
+    status = {"kind": "report", "status": "queued", "created_at": "2026-01-01T00:00:00+00:00", "started_at": None}
+    status |= {"finished_at": None, "error": None, "request": {}, "total": None, "inputs": {}}
+    job = new_job(jobs.folder, status | {"arguments": ["sweep", "--grid", "top_n=1..200;cost_bps=0..500"]}, {})
+    write, written = JobFolder.write, []
+
+    def full_once(self: JobFolder, status: Any) -> None:
+        written.append(status["status"])
+        if len(written) == failing:
+            raise UnavailableError("the disk is full")
+        write(self, status)
+
+    monkeypatch.setattr(JobFolder, "write", full_once)
+    jobs.look()
+    assert (job.read() or {})["status"] == "failed" and "could not be started" in (job.read() or {})["error"]
+    until(lambda: not job.is_alive(), SECONDS)
+    assert written == ["running"] * failing + ["failed"]
 
 
 def test_old_jobs_and_those_beyond_the_number_are_removed(home: Path):

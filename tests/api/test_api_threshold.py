@@ -13,7 +13,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from workbench.api.app import create_app
-from workbench.api.gate import SECURITY_HEADERS
+from workbench.api.gate import SECURITY_HEADERS, Gate
 from workbench.api.metrics import Metrics
 from workbench.api.settings import Settings
 from workbench.api.threshold import ROUTES, Threshold
@@ -146,3 +146,22 @@ def test_the_routes_that_are_counted_are_those_of_the_application(home: Path):
         assert sorted(ROUTES) == sorted({route.path for route in app.routes if isinstance(route, APIRoute)})
     finally:
         app.state.server.close()
+
+
+def test_a_request_that_serve_cancels_since_its_client_has_left_is_logged_as_such(tmp_path: Path, logged: list[Any]):
+    async def computes(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(60)
+
+    async def nothing(*_: Any) -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def ask() -> None:
+        scope = {"type": "http", "method": "GET", "path": "/status", "headers": [(b"host", b"localhost")]}
+        asked = asyncio.create_task(Gate(computes, Settings(tmp_path), Metrics({}))(scope, nothing, nothing))
+        await asyncio.sleep(0.01)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+
+    asyncio.run(ask())
+    assert [entry["status"] for entry in logged] == [499]

@@ -134,8 +134,14 @@ def test_secrets_are_made_once_and_for_their_owner(tmp_path: Path):
     assert set(made) == set(compose()["secrets"]) and len(set(made.values())) == 3
     assert all(re.fullmatch("[0-9a-f]{64}", text) for text in made.values())
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "secrets").chmod(0o755)  # by whoever made the folder
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert made == {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "secrets/api_key").unlink()
+    (tmp_path / "secrets/api_key").mkdir()
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("workbench: secrets/api_key must be a file, got a folder")
 
 
 @pytest.mark.parametrize("name", ["api", "dashboard", "lab"])

@@ -68,6 +68,9 @@ class Gate:
             await answer(scope, receive, sending)
         except ClientDisconnect:
             visit.status = visit.status or LEFT
+        except asyncio.CancelledError:  # so does Ray Serve where the client leaves while the answer is computed
+            visit.status = visit.status or LEFT
+            raise
         except Exception:
             _LOG.exception("unexpected", extra={"fields": {"request_id": visit.id, "path": scope["path"]}})
             if visit.status:

@@ -30,6 +30,7 @@ from workbench.api.job_files import ACTIVE, LOG, STDOUT, JobFolder, Presence, fi
 from workbench.api.job_outcome import outcome
 from workbench.api.problems import Refusal, busy
 from workbench.api.settings import KEY, KEY_FILE, Settings
+from workbench.errors import WorkbenchError
 from workbench.market.home import VARIABLE
 
 _LOOK_SECONDS = 0.25
@@ -197,10 +198,11 @@ class Jobs:
         for _, job, status in waiting[: max(0, self._settings.jobs_running - running)]:
             try:
                 self._launch(job, status)
-            except (OSError, ValueError) as error:  # one job that cannot be started must not keep the others waiting
+            except (OSError, ValueError, WorkbenchError) as error:  # one that cannot start must not keep others waiting
                 _LOG.exception("job %s", job.id)
                 reason = f"its process could not be started ({type(error).__name__})"
-                job.write(status | {"status": "failed", "error": reason, "finished_at": now()})
+                with contextlib.suppress(WorkbenchError):  # the disk is full: it is looked at again
+                    job.write(status | {"status": "failed", "error": reason, "finished_at": now()})
         if time.monotonic() - self._pruned > _PRUNE_SECONDS:
             self._pruned = time.monotonic()
             self._prune()
@@ -213,15 +215,20 @@ class Jobs:
             return
         # Written first: a server that dies right here leaves a job that never runs at worst, and none that runs twice.
         status |= {"status": "running", "started_at": now()}
-        job.write(status)
         try:
+            job.write(status)
             child = self._children[job.id] = self._process(job, status["arguments"], alive)
         finally:
             os.close(alive)
         born = None
         with contextlib.suppress(psutil.Error):
             born = psutil.Process(child.pid).create_time()
-        job.write(status | {"pid": child.pid, "born": born})
+        try:
+            job.write(status | {"pid": child.pid, "born": born})
+        except WorkbenchError:  # nobody could end a process whose number is not written down
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            raise
 
     def _process(self, job: JobFolder, arguments: list[str], alive: int) -> subprocess.Popen[bytes]:
         """Start the process of a job, which inherits the lock of life and belongs to no server."""

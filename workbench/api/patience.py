@@ -103,9 +103,10 @@ def _count_with_the_replicas() -> bool:
     """
     folder = os.environ.get(PROXY_METRICS_VARIABLE, "")
     try:
-        os.mkdir(folder)
+        os.mkdir(folder, 0o700)
     except FileExistsError:
-        pass
+        if os.lstat(folder).st_uid != os.getuid():  # it may hold links to files of ours
+            return False
     except OSError:
         return False
     if "prometheus_client" not in sys.modules:  # it decides when it is imported

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from workbench.api.logs import log_to_stderr
 from workbench.api.patience import HOOK, VARIABLE, protocol_with_patience
 from workbench.api.replica import Replica
-from workbench.api.settings import Settings
+from workbench.api.settings import KEY, KEY_FILE, Settings
 from workbench.errors import ConfigError
 from workbench.market.files import show
 
@@ -86,6 +86,8 @@ def serve_on_ray(settings: Settings, ready: Callable[[str], None], replace: bool
     check_on_ray(settings)
     from workbench.cluster.serving import serving, wait_while_alive
 
+    for name in (KEY, KEY_FILE):  # read by now; all processes of a Ray inherit what is in the environment
+        os.environ.pop(name, None)
     with serving(Replica(settings), how_on_ray(settings, replace)) as address:
         ready(address)
         wait_while_alive()
