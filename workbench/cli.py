@@ -351,9 +351,8 @@ def _check_surroundings() -> None:
     try:
         os.getcwd()
     except FileNotFoundError:
-        raise ConfigError(
-            "the current folder must exist, got one that was removed; change to another with cd"
-        ) from None
+        text = "the current folder must exist, got one that was removed; change to another with cd"
+        raise ConfigError(text) from None
 
 
 def _close_stdout() -> None:
@@ -392,7 +391,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     # A kernel must not outlive a report that is terminated: leave through the `finally` clauses.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    if (code := run(sys.argv[1:] if arguments is None else arguments)) == 128 + signal.SIGPIPE:
+        os._exit(code)  # all is closed; libraries' threads, cut off on the way out, could still abort: seen once
+    sys.exit(code)
 
 
 if __name__ == "__main__":
