@@ -39,11 +39,8 @@ def output_folder(out: str | Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder.resolve()
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # no place; no name (half a character, a zero byte); nobody's home
+    # Beside what the system refuses: half a character or a zero byte in the name, and the home of nobody.
+    except (OSError, ValueError, RuntimeError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
         raise ConfigError(
             f"the output folder must be one that can be written, got {str(out)!r} ({why}); name another with -o"
